@@ -1,0 +1,277 @@
+"""Semantic memory: facts with their history, what was surfaced of them, and the work of extracting them."""
+
+from typing import ClassVar
+
+from django.contrib.postgres.fields import ArrayField
+from django.contrib.postgres.indexes import GinIndex
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+
+from memoryhub.access.models import Agent, Workspace
+from memoryhub.core.ids import uuid7
+from sessions.models import Session, Subject, Turn
+
+
+class FactType(models.TextChoices):
+    PREFERENCE = "preference", "preference"
+    DECISION = "decision", "decision"
+    CONSTRAINT = "constraint", "constraint"
+    GOAL = "goal", "goal"
+    ENTITY = "entity", "entity"
+
+
+class Source(models.TextChoices):
+    """Who vouches for a version. Set by the server, never by a client or a model."""
+
+    USER = "user", "said by the subject"
+    AGENT = "agent", "written by an agent"
+    OPERATOR = "operator", "entered by a person"
+    TOOL = "tool", "from a tool's result"
+    IMPORT = "import", "imported"
+
+
+class Status(models.TextChoices):
+    CURRENT = "current", "current"
+    SUPERSEDED = "superseded", "superseded"
+    STALE = "stale", "stale"
+    QUARANTINED = "quarantined", "quarantined"
+    REJECTED = "rejected", "rejected"
+
+
+class Fact(models.Model):
+    """One thing known about a subject. What was believed when is in its versions."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    workspace = models.ForeignKey(Workspace, on_delete=models.CASCADE, related_name="+")
+    subject = models.ForeignKey(Subject, on_delete=models.CASCADE, related_name="facts")
+    type = models.CharField(max_length=12, choices=FactType)
+    entity = models.CharField(max_length=200, help_text="What it is about, as first written.")
+    entity_key = models.CharField(max_length=200, help_text="The entity, case folded, white space collapsed.")
+    attribute = models.CharField(max_length=100, blank=True, default="", help_text="Normalised: lower snake case.")
+    handle = models.PositiveIntegerField(help_text="Shown as F12; counted per subject.")
+    pinned = models.BooleanField(default=False)
+    visible_to = models.ForeignKey(
+        Agent, null=True, blank=True, on_delete=models.PROTECT, related_name="+", help_text="Empty: every agent."
+    )
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["subject", "handle"], name="fact_handle_once"),
+            models.CheckConstraint(condition=Q(type__in=FactType.values), name="fact_type_known"),
+            models.CheckConstraint(condition=~Q(entity_key=""), name="fact_entity_given"),
+        ]
+        indexes: ClassVar = [
+            models.Index(fields=["subject", "type", "entity_key", "attribute"], name="fact_identity"),
+            models.Index(fields=["workspace", "-id"], name="fact_newest"),
+        ]
+
+    def __str__(self) -> str:
+        return str(self.id)
+
+    @property
+    def handle_text(self) -> str:
+        return f"F{self.handle}"
+
+
+class FactVersion(models.Model):
+    """What was believed. A trigger keeps every column but `status` as it was written."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    workspace = models.ForeignKey(Workspace, on_delete=models.CASCADE, related_name="+")
+    fact = models.ForeignKey(Fact, on_delete=models.CASCADE, related_name="versions")
+    number = models.PositiveIntegerField()
+    content = models.TextField()
+    value = models.DecimalField(max_digits=30, decimal_places=10, null=True, blank=True)
+    unit = models.CharField(max_length=40, blank=True, default="")
+    mentions = ArrayField(models.CharField(max_length=200), default=list, blank=True)
+    confidence = models.FloatField(default=1.0)
+    source = models.CharField(max_length=10, choices=Source)
+    agent = models.ForeignKey(Agent, null=True, blank=True, on_delete=models.PROTECT, related_name="+")
+    session = models.ForeignKey(Session, null=True, blank=True, on_delete=models.SET_NULL, related_name="learned")
+    extracted_by = models.CharField(max_length=120, blank=True, default="", help_text="Model and prompt version.")
+    valid_from = models.DateTimeField()
+    expires_at = models.DateTimeField(null=True, blank=True)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    status = models.CharField(max_length=12, choices=Status, default=Status.CURRENT, help_text="As of now.")
+    status_at = models.DateTimeField(default=timezone.now, help_text="Since when the status holds.")
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["fact", "number"], name="fact_version_number_once"),
+            models.UniqueConstraint(fields=["fact"], condition=Q(status="current"), name="fact_one_current_version"),
+            models.CheckConstraint(condition=Q(confidence__range=(0, 1)), name="fact_version_confidence_in_range"),
+            models.CheckConstraint(condition=Q(source__in=Source.values), name="fact_version_source_known"),
+            models.CheckConstraint(condition=Q(status__in=Status.values), name="fact_version_status_known"),
+            models.CheckConstraint(condition=~Q(content=""), name="fact_version_content_given"),
+            models.CheckConstraint(condition=Q(number__gte=1), name="fact_version_number_from_one"),
+        ]
+        indexes: ClassVar = [GinIndex(fields=["mentions"], name="fact_version_mentions")]
+
+    def __str__(self) -> str:
+        return f"{self.fact_id} v{self.number}"
+
+
+class EvidenceKind(models.TextChoices):
+    STATES = "states", "states"
+    CONFIRMS = "confirms", "confirms"
+
+
+class Evidence(models.Model):
+    """A turn that states or confirms a version."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    workspace = models.ForeignKey(Workspace, on_delete=models.CASCADE, related_name="+")
+    version = models.ForeignKey(FactVersion, on_delete=models.CASCADE, related_name="evidence")
+    turn = models.ForeignKey(Turn, on_delete=models.CASCADE, related_name="evidence")
+    kind = models.CharField(max_length=8, choices=EvidenceKind)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["version", "turn"], name="evidence_once"),
+            models.CheckConstraint(condition=Q(kind__in=EvidenceKind.values), name="evidence_kind_known"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.turn_id} {self.kind} {self.version_id}"
+
+
+class FactTransition(models.Model):
+    """A change of a version's status: the history behind `FactVersion.status`. Written once."""
+
+    runtime_privileges = ("SELECT", "INSERT", "DELETE")
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    workspace = models.ForeignKey(Workspace, on_delete=models.CASCADE, related_name="+")
+    version = models.ForeignKey(FactVersion, on_delete=models.CASCADE, related_name="transitions")
+    from_status = models.CharField(max_length=12, blank=True, default="", choices=Status)
+    to_status = models.CharField(max_length=12, choices=Status)
+    actor_kind = models.CharField(max_length=10)
+    actor_id = models.CharField(max_length=64)
+    reason = models.CharField(max_length=40, help_text="A code.")
+    note = models.TextField(blank=True, default="", help_text="A person's own words; erased with the subject.")
+    at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.CheckConstraint(condition=Q(to_status__in=Status.values), name="transition_status_known"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.version_id} {self.from_status}->{self.to_status}"
+
+
+class ExtractionState(models.TextChoices):
+    DUE = "due", "due"
+    RUNNING = "running", "running"
+    DONE = "done", "done"
+    FAILED = "failed", "failed, will be tried again"
+    DEAD = "dead", "dead letter"
+
+
+class Extraction(models.Model):
+    """One window of turns to extract facts from. The dead letters are its dead rows."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    workspace = models.ForeignKey(Workspace, on_delete=models.CASCADE, related_name="+")
+    session = models.ForeignKey(Session, on_delete=models.CASCADE, related_name="extractions")
+    first_index = models.PositiveIntegerField()
+    last_index = models.PositiveIntegerField()
+    state = models.CharField(max_length=8, choices=ExtractionState, default=ExtractionState.DUE)
+    attempts = models.PositiveIntegerField(default=0)
+    error = models.CharField(max_length=60, blank=True, default="", help_text="A code.")
+    model = models.CharField(max_length=120, blank=True, default="")
+    input_tokens = models.PositiveIntegerField(default=0)
+    output_tokens = models.PositiveIntegerField(default=0)
+    cost_usd = models.DecimalField(max_digits=12, decimal_places=6, default=0)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    next_attempt_at = models.DateTimeField(default=timezone.now)
+    finished_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["session", "first_index"], name="extraction_window_once"),
+            models.CheckConstraint(condition=Q(state__in=ExtractionState.values), name="extraction_state_known"),
+            models.CheckConstraint(
+                condition=Q(last_index__gte=models.F("first_index")), name="extraction_window_in_order"
+            ),
+        ]
+        indexes: ClassVar = [models.Index(fields=["state", "next_attempt_at"], name="extraction_claim")]
+
+    def __str__(self) -> str:
+        return f"{self.session_id} {self.first_index}-{self.last_index}"
+
+
+class RecallKind(models.TextChoices):
+    WORKING_MEMORY = "working_memory", "working memory"
+    SEARCH = "search", "search"
+    FACTS = "facts", "facts"
+    PREVIEW = "preview", "preview"
+
+
+class Recall(models.Model):
+    """One surfacing: what was asked, with which settings, and (in its items) what was returned."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    workspace = models.ForeignKey(Workspace, on_delete=models.CASCADE, related_name="+")
+    subject = models.ForeignKey(Subject, null=True, on_delete=models.CASCADE, related_name="recalls")
+    session = models.ForeignKey(Session, null=True, blank=True, on_delete=models.SET_NULL, related_name="recalls")
+    session_external_id = models.CharField(
+        max_length=256, blank=True, default="", help_text="As the caller named it: it may not have a turn yet."
+    )
+    agent = models.ForeignKey(Agent, null=True, blank=True, on_delete=models.PROTECT, related_name="recalls")
+    kind = models.CharField(max_length=16, choices=RecallKind)
+    message = models.TextField(blank=True, default="")
+    settings = models.JSONField(default=dict)
+    degraded = ArrayField(models.CharField(max_length=40), default=list)
+    block = models.TextField(blank=True, default="", help_text='Kept for `refresh: "session"` only.')
+    block_hash = models.BinaryField(max_length=32, null=True)
+    candidates = models.JSONField(default=list, help_text="The best 50 that were considered, with their scores.")
+    elapsed_ms = models.FloatField(default=0)
+    at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.CheckConstraint(condition=Q(kind__in=RecallKind.values), name="recall_kind_known"),
+        ]
+        indexes: ClassVar = [
+            models.Index(fields=["workspace", "-at"], name="recall_newest"),
+            models.Index(fields=["subject", "-at"], name="recall_newest_of_subject"),
+            models.Index(
+                fields=["subject", "session_external_id"],
+                condition=~Q(block=""),
+                name="recall_session_block",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return str(self.id)
+
+
+class RecalledItem(models.Model):
+    """One thing that was surfaced: a fact version or a turn."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    workspace = models.ForeignKey(Workspace, on_delete=models.CASCADE, related_name="+")
+    recall = models.ForeignKey(Recall, on_delete=models.CASCADE, related_name="items")
+    version = models.ForeignKey(FactVersion, null=True, blank=True, on_delete=models.CASCADE, related_name="recalled")
+    turn = models.ForeignKey(Turn, null=True, blank=True, on_delete=models.CASCADE, related_name="recalled")
+    rank = models.PositiveSmallIntegerField()
+    score = models.FloatField(null=True)
+    scores = models.JSONField(default=dict)
+    status = models.CharField(max_length=12, blank=True, default="", help_text="The version's status then.")
+    cited_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["recall", "rank"], name="recalled_item_rank_once"),
+            models.CheckConstraint(
+                condition=Q(version__isnull=False, turn__isnull=True) | Q(version__isnull=True, turn__isnull=False),
+                name="recalled_item_is_one_thing",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.recall_id} #{self.rank}"

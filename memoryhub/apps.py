@@ -1,0 +1,16 @@
+from django.apps import AppConfig
+
+
+class MemoryHubConfig(AppConfig):
+    """The top of the house: pages, API and commands over the apps below."""
+
+    name = "memoryhub"
+    default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        from django.db.models.signals import post_migrate
+
+        from memoryhub import checks  # noqa: F401
+        from memoryhub.core.roles import grant_runtime_privileges
+
+        post_migrate.connect(grant_runtime_privileges, sender=self, dispatch_uid="memoryhub.runtime_privileges")
