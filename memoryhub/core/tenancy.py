@@ -48,6 +48,15 @@ def in_workspace(workspace_id: UUID) -> Iterator[None]:
             _switch(before)
 
 
+@contextmanager
+def as_person(user_id: UUID) -> Iterator[None]:
+    """A transaction in which a person's own memberships are readable, whatever workspace they belong to."""
+    with transaction.atomic():
+        with connection.cursor() as cursor:
+            cursor.execute("select set_config('mh.user', %s, true)", [str(user_id)])
+        yield
+
+
 def current_workspace_id() -> UUID | None:
     """The workspace of the running transaction, as the database sees it."""
     with connection.cursor() as cursor:

@@ -1,0 +1,223 @@
+"""Every setting of the hub, read from the environment (or a `.env` file beside manage.py). Bad values stop the start."""
+
+import secrets
+import sys
+from pathlib import Path
+from typing import Any
+
+import environ
+
+from memoryhub.core.observability import logging_config
+from memoryhub.core.postgres import connection_settings
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+env = environ.Env()
+environ.Env.read_env(BASE_DIR / ".env")
+
+DEBUG = env.bool("DEBUG", default=False)
+DATA_DIR = Path(env.str("MEMORYHUB_DATA_DIR", default=str(BASE_DIR / ".memoryhub"))).resolve()
+
+# `up` makes the file; a process that finds neither file nor variable works with a throw-away key.
+_secret_file = DATA_DIR / "secret_key"
+SECRET_KEY = env.str("SECRET_KEY", default="") or (
+    _secret_file.read_text().strip() if _secret_file.is_file() else "insecure-" + secrets.token_urlsafe(48)
+)
+ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
+CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
+
+# Web alone keeps a connection pool: forked queue workers must not share sockets.
+PROCESS = env.str("MEMORYHUB_PROCESS", default="command")
+WEB_THREADS = env.int("WEB_THREADS", default=8)
+WEB_WORKERS = env.int("WEB_WORKERS", default=2)
+
+
+def _database(url_variable: str, embedded_role: str) -> dict[str, Any]:
+    settings: dict[str, Any] = (
+        env.db_url(url_variable) if env.str(url_variable, default="") else connection_settings(DATA_DIR, embedded_role)
+    )
+    return settings | {"ENGINE": "django.db.backends.postgresql", "ATOMIC_REQUESTS": False}
+
+
+EMBEDDED_DATABASE = not env.str("DATABASE_URL", default="")
+DATABASES = {"default": _database("DATABASE_URL", "memoryhub")}
+if EMBEDDED_DATABASE:
+    DATABASES["owner"] = _database("", "memoryhub_owner")
+else:
+    DATABASES["owner"] = _database(
+        "DATABASE_OWNER_URL" if env.str("DATABASE_OWNER_URL", default="") else "DATABASE_URL", ""
+    )
+if PROCESS == "web":
+    DATABASES["default"]["OPTIONS"] = DATABASES["default"].get("OPTIONS", {}) | {
+        "pool": {"min_size": 2, "max_size": WEB_THREADS + 2, "timeout": 10}
+    }
+    # A connection that died with the server is noticed before a request is given it.
+    DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
+DATABASES["default"]["OPTIONS"] = DATABASES["default"].get("OPTIONS", {}) | {"server_side_binding": False}
+
+INSTALLED_APPS = [
+    "memoryhub",
+    "memoryhub.core.search",
+    "audit",
+    "memoryhub.access",
+    "sessions",
+    "facts",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "django.contrib.humanize",
+    "django.contrib.postgres",
+    "django_filters",
+    "django_htmx",
+    "django_q",
+    "rest_framework",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+]
+
+MIDDLEWARE = [
+    "memoryhub.core.observability.RequestMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+]
+
+ROOT_URLCONF = "memoryhub.urls"
+WSGI_APPLICATION = "memoryhub.wsgi.application"
+APPEND_SLASH = False
+AUTH_USER_MODEL = "access.User"
+LOGIN_URL = "sign-in"
+LOGIN_REDIRECT_URL = "/"
+LOGOUT_REDIRECT_URL = "sign-in"
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in (
+        "UserAttributeSimilarityValidator",
+        "MinimumLengthValidator",
+        "CommonPasswordValidator",
+        "NumericPasswordValidator",
+    )
+]
+
+LANGUAGE_CODE = "en"
+TIME_ZONE = "UTC"
+USE_TZ = True
+USE_I18N = False
+
+STATIC_URL = "static/"
+STATICFILES_DIRS = [BASE_DIR / "static"]
+STATIC_ROOT = DATA_DIR / "static"
+# Served from the packages and static/ themselves: nothing has to be collected before a start.
+WHITENOISE_USE_FINDERS = True
+WHITENOISE_AUTOREFRESH = DEBUG
+
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = "Lax"
+HTTPS = env.bool("HTTPS", default=False)
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
+SECURE_HSTS_SECONDS = 31_536_000 if HTTPS else 0
+SECURE_SSL_REDIRECT = HTTPS
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if HTTPS else None
+SECURE_CONTENT_TYPE_NOSNIFF = True
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": ["'none'"],
+        "script-src": ["'self'"],
+        "style-src": ["'self'"],
+        "img-src": ["'self'"],
+        "font-src": ["'self'"],
+        "connect-src": ["'self'"],
+        "form-action": ["'self'"],
+        "base-uri": ["'none'"],
+        "frame-ancestors": ["'none'"],
+    }
+}
+
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": ["memoryhub.api.authentication.KeyAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": ["memoryhub.api.authentication.HasScope"],
+    "DEFAULT_RENDERER_CLASSES": ["memoryhub.api.rendering.Renderer"],
+    "DEFAULT_PARSER_CLASSES": ["memoryhub.api.rendering.Parser"],
+    "DEFAULT_SCHEMA_CLASS": "memoryhub.api.schema.Schema",
+    "EXCEPTION_HANDLER": "memoryhub.api.errors.exception_handler",
+    "UNAUTHENTICATED_USER": None,
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "MemoryHub API",
+    "VERSION": "1",
+    "DESCRIPTION": (
+        "Governed memory for Claude agents. Record the turns of a conversation, ask for the working memory before the "
+        "next message, correct what is remembered. Everything that is given to a key is a recall with a receipt in "
+        "the audit log."
+    ),
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "COMPONENT_SPLIT_REQUEST": True,
+    "SCHEMA_PATH_PREFIX": "/api/v1",
+}
+
+Q_CLUSTER = {
+    "name": "memoryhub",
+    "orm": "default",
+    "workers": env.int("QUEUE_WORKERS", default=1),
+    "timeout": 600,
+    "retry": 900,
+    "max_attempts": 5,
+    "poll": 0.5,
+    "catch_up": False,
+    "save_limit": 1000,
+    "label": "Queue",
+}
+
+# Keys and limits.
+THROTTLE_PER_MINUTE = env.int("THROTTLE_PER_MINUTE", default=12_000)
+MAX_BODY_BYTES = env.int("MAX_BODY_BYTES", default=5_000_000)
+MAX_TURN_CHARACTERS = env.int("MAX_TURN_CHARACTERS", default=200_000)
+DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_BODY_BYTES
+
+# Embeddings.
+EMBEDDER = env.str("EMBEDDER", default="minilm")
+EMBEDDER_URL = env.str("EMBEDDER_URL", default="")
+EMBEDDER_API_KEY = env.str("EMBEDDER_API_KEY", default="")
+EMBEDDER_MODEL = env.str("EMBEDDER_MODEL", default="")
+EMBEDDER_DIMENSIONS = env.int("EMBEDDER_DIMENSIONS", default=0)
+EMBEDDER_TIMEOUT = env.float("EMBEDDER_TIMEOUT", default=2.0)
+EMBEDDER_THREADS = env.int("EMBEDDER_THREADS", default=1)
+EMBEDDER_BREAKER_SECONDS = env.float("EMBEDDER_BREAKER_SECONDS", default=30.0)
+if EMBEDDER not in ("minilm", "openai", "none"):
+    sys.exit(f"EMBEDDER={EMBEDDER!r} is not known: use minilm, openai or none.")
+
+# Memory.
+SCORE_THRESHOLD = env.float("SCORE_THRESHOLD", default=0.35)
+
+LOGGING_CONFIG = "logging.config.dictConfig"
+LOGGING = logging_config(level=env.str("LOG_LEVEL", default="INFO"))
+METRICS_TOKEN = env.str("METRICS_TOKEN", default="")
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
