@@ -1,0 +1,22 @@
+"""What can go wrong when facts are written. `field` names the input at fault, `message` says what to do."""
+
+
+class FactError(Exception):
+    """Base of this app's errors."""
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(message)
+        self.field = field
+        self.message = message
+
+
+class UnknownFact(FactError):
+    """No such fact, version or turn here."""
+
+
+class VersionConflict(FactError):
+    """The fact has moved past the version that the caller saw."""
+
+
+class NotPossible(FactError):
+    """The fact's present state does not allow it."""

@@ -1,0 +1,254 @@
+"""Writing episodic memory. Every function runs in the caller's workspace transaction: check, write, record."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+from django.db.models import Max
+from django.utils import timezone
+
+from audit.actors import Actor
+from audit.services import record
+from sessions.content import MessageContent, message_digest
+from sessions.exceptions import SessionOfAnother, TurnConflict, UnknownSession
+from sessions.indexing import index_turns
+from sessions.models import Session, Subject, Turn, TurnRole
+
+
+@dataclass(frozen=True)
+class TurnInput:
+    """One message to record, already read. Without `index` it is appended."""
+
+    role: TurnRole
+    message: MessageContent
+    index: int | None = None
+    client_id: str | None = None
+    name: str = ""
+    tool_name: str = ""
+    tool_input: Any = None
+    tool_result: Any = None
+    occurred_at: datetime | None = None
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def digest(self) -> bytes:
+        return message_digest(
+            role=self.role,
+            name=self.name,
+            content=self.message.content,
+            tool_name=self.tool_name,
+            tool_input=self.tool_input,
+            tool_result=self.tool_result,
+        )
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """What became of a request to record: `turns` holds every turn sent, new or known, in the order sent."""
+
+    session_id: str
+    turns: tuple[Turn, ...]
+    recorded: int
+    duplicates: int
+    paused: bool = False
+    extract_due_at: datetime | None = None
+
+
+def subject_get_or_create(*, workspace_id: UUID, external_id: str) -> Subject:
+    """The subject that the caller calls `external_id`, made when new; safe under concurrent callers."""
+    known = Subject.objects.filter(workspace_id=workspace_id, external_id=external_id).first()
+    if known:
+        return known
+    Subject.objects.bulk_create([Subject(workspace_id=workspace_id, external_id=external_id)], ignore_conflicts=True)
+    return Subject.objects.get(workspace_id=workspace_id, external_id=external_id)
+
+
+def turns_record(
+    *,
+    workspace_id: UUID,
+    agent_id: UUID,
+    session_id: str,
+    user_id: str,
+    turns: Sequence[TurnInput],
+    actor: Actor,
+    metadata: dict[str, Any] | None = None,
+    extract: bool = True,
+) -> Recorded:
+    """Append turns to a session, which comes into being with its first ones. Idempotent by client id or index.
+
+    Raises SessionOfAnother when the session exists under another subject or agent, TurnConflict when an index or id
+    is taken by other content; nothing is written then. While recording is paused for the subject nothing is kept.
+    """
+    subject = subject_get_or_create(workspace_id=workspace_id, external_id=user_id)
+    if subject.recording_paused_at:
+        record(actor, "turns.refused", subject, subject=subject.id, reason="recording_paused", data={"turns": len(turns)})
+        return Recorded(session_id=session_id, turns=(), recorded=0, duplicates=0, paused=True)
+    now = timezone.now()
+    session = _session_locked(
+        workspace_id=workspace_id, subject=subject, agent_id=agent_id, external_id=session_id, at=_span(turns, now)
+    )
+    new, sent = _place(session, turns, now)
+    if new:
+        _mark_orphans(session, new, turns)
+        Turn.objects.bulk_create(new)
+        first, last = _span(turns, now)
+        session.started_at = min(session.started_at, first)
+        session.last_turn_at = max(session.last_turn_at, last)
+        session.turn_count += len(new)
+        session.closed_at = None
+        if metadata:
+            session.metadata = session.metadata | metadata
+        if extract and not subject.extraction_paused_at and not subject.restricted_at:
+            session.extract_due_at = now + timedelta(seconds=settings.EXTRACT_AFTER_IDLE_SECONDS)
+        session.save(
+            update_fields=["started_at", "last_turn_at", "turn_count", "closed_at", "metadata", "extract_due_at"]
+        )
+        index_turns(subject=subject, session=session, turns=new)
+    record(
+        actor,
+        "turns.recorded",
+        session,
+        subject=subject.id,
+        session=session.id,
+        data={"turns": [str(turn.id) for turn in new], "duplicates": len(sent) - len(new)},
+    )
+    return Recorded(
+        session_id=session_id,
+        turns=tuple(sent),
+        recorded=len(new),
+        duplicates=len(sent) - len(new),
+        extract_due_at=session.extract_due_at,
+    )
+
+
+def session_close(*, workspace_id: UUID, agent_id: UUID, session_id: str, actor: Actor) -> Session:
+    """End a conversation: what is left of it becomes due for extraction at once. Closing twice changes nothing.
+
+    Raises UnknownSession when the agent has no such session.
+    """
+    session = (
+        Session.objects.select_for_update(of=("self",))
+        .select_related("subject")
+        .filter(workspace_id=workspace_id, agent_id=agent_id, external_id=session_id)
+        .first()
+    )
+    if session is None:
+        raise UnknownSession("session_id", "There is no such session.")
+    if session.closed_at is None:
+        session.closed_at = timezone.now()
+        if session.extract_due_at:
+            session.extract_due_at = session.closed_at
+        session.save(update_fields=["closed_at", "extract_due_at"])
+        record(actor, "session.closed", session, subject=session.subject_id, session=session.id)
+    return session
+
+
+def _session_locked(
+    *, workspace_id: UUID, subject: Subject, agent_id: UUID, external_id: str, at: tuple[datetime, datetime]
+) -> Session:
+    """The session, locked so that two writers cannot take the same index."""
+    mine = Session.objects.select_for_update().filter(workspace_id=workspace_id, external_id=external_id)
+    session = mine.first()
+    if session is None:
+        fresh = Session(
+            workspace_id=workspace_id,
+            subject=subject,
+            agent_id=agent_id,
+            external_id=external_id,
+            started_at=at[0],
+            last_turn_at=at[1],
+        )
+        Session.objects.bulk_create([fresh], ignore_conflicts=True)
+        session = mine.get()
+    if session.subject_id != subject.id:
+        raise SessionOfAnother("user_id", "This session belongs to another user_id.")
+    if session.agent_id != agent_id:
+        raise SessionOfAnother("session_id", "This session belongs to another agent.")
+    return session
+
+
+def _place(session: Session, turns: Sequence[TurnInput], now: datetime) -> tuple[list[Turn], list[Turn]]:
+    """Decide which of `turns` are new and where they go: (the new ones, all of them in the order sent)."""
+    by_index: dict[int, Turn] = {}
+    by_client_id: dict[str, Turn] = {}
+    indexes = [turn.index for turn in turns if turn.index is not None]
+    client_ids = [turn.client_id for turn in turns if turn.client_id is not None]
+    next_index = 0
+    if session.turn_count:
+        known = session.turns.only("id", "index", "client_id", "digest", "session_id")
+        if indexes:
+            by_index = {turn.index: turn for turn in known.filter(index__in=indexes)}
+        if client_ids:
+            by_client_id = {turn.client_id: turn for turn in known.filter(client_id__in=client_ids) if turn.client_id}
+        next_index = session.turns.aggregate(last=Max("index"))["last"] + 1
+    new: list[Turn] = []
+    sent: list[Turn] = []
+    for position, turn in enumerate(turns):
+        path = f"turns[{position}]"
+        there = by_client_id.get(turn.client_id) if turn.client_id is not None else None
+        if there is not None and turn.index is not None and there.index != turn.index:
+            raise TurnConflict(f"{path}.id", f"This id was recorded at turn_index {there.index}.")
+        if there is None and turn.index is not None:
+            there = by_index.get(turn.index)
+            if there is not None and turn.client_id is not None and there.client_id != turn.client_id:
+                raise TurnConflict(f"{path}.turn_index", "This turn_index is taken by a turn with another id.")
+        if there is not None:
+            if bytes(there.digest) != turn.digest:
+                taken_by = "id" if turn.client_id is not None else "turn_index"
+                raise TurnConflict(f"{path}.{taken_by}", f"This {taken_by} was recorded with other content.")
+            sent.append(there)
+            continue
+        index = turn.index if turn.index is not None else next_index
+        next_index = max(next_index, index + 1)
+        row = Turn(
+            workspace_id=session.workspace_id,
+            session=session,
+            index=index,
+            client_id=turn.client_id,
+            role=turn.role,
+            name=turn.name,
+            content=turn.message.content,
+            text=turn.message.text or _tool_text(turn),
+            tool_name=turn.tool_name or (turn.message.tool_calls[0][1] if turn.message.tool_calls else ""),
+            tool_input=turn.tool_input,
+            tool_result=turn.tool_result,
+            metadata=turn.metadata,
+            occurred_at=turn.occurred_at or now,
+            digest=turn.digest,
+        )
+        by_index[index] = row
+        if turn.client_id is not None:
+            by_client_id[turn.client_id] = row
+        new.append(row)
+        sent.append(row)
+    return new, sent
+
+
+def _tool_text(turn: TurnInput) -> str:
+    """The readable text of a turn that carries its tool result beside its content."""
+    if turn.tool_result is None:
+        return ""
+    return turn.tool_result if isinstance(turn.tool_result, str) else str(turn.tool_result)
+
+
+def _mark_orphans(session: Session, new: Sequence[Turn], turns: Sequence[TurnInput]) -> None:
+    """Mark the new turns whose tool result answers a call that is nowhere in the session."""
+    wanted = {call for turn in turns for call in turn.message.tool_results}
+    if not wanted:
+        return
+    called = {call for turn in turns for call, _, _ in turn.message.tool_calls}
+    for missing in wanted - called:
+        if session.turns.filter(content__contains=[{"id": missing}]).exists():
+            called.add(missing)
+    for row in new:
+        blocks = row.content if isinstance(row.content, list) else []
+        row.orphan = any(block.get("tool_use_id") not in called for block in blocks if "tool_use_id" in block)
+
+
+def _span(turns: Sequence[TurnInput], now: datetime) -> tuple[datetime, datetime]:
+    """When the earliest and the latest of `turns` were said."""
+    times = [turn.occurred_at or now for turn in turns]
+    return min(times, default=now), max(times, default=now)
