@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from typing import Any
 from uuid import UUID
 
 from django.db.models import Prefetch
@@ -157,7 +158,8 @@ def fact_correct(
         version,
         subject=fact.subject_id,
         reason=reason,
-        data={"fact": str(fact.id), "version": version.number},
+        data=_version_data(version),
+        commit={"content": version.content},
     )
     return version
 
@@ -183,7 +185,7 @@ def fact_mark_stale(
         current,
         subject=fact.subject_id,
         reason=reason,
-        data={"fact": str(fact.id), "version": current.number},
+        data=_version_data(current),
     )
     return current
 
@@ -214,7 +216,7 @@ def fact_restore(
         version,
         subject=fact.subject_id,
         reason=reason,
-        data={"fact": str(fact.id), "version": version.number},
+        data=_version_data(version),
     )
     return version
 
@@ -375,5 +377,18 @@ def _record_written(
         subject=subject.id,
         session=stated.turn.session_id if stated.turn else None,
         reason=decision.reason,
-        data={"fact": str(version.fact_id), "version": version.number},
+        data=_version_data(version) | ({"turn_ids": [stated.turn.id]} if stated.turn else {}),
+        commit=None if decision.outcome is Outcome.CONFIRMED else {"content": version.content},
     )
+
+
+def _version_data(version: FactVersion) -> dict[str, Any]:
+    """What the log keeps of a version: ids, numbers and codes."""
+    return {
+        "fact_id": version.fact_id,
+        "version_id": version.id,
+        "version": version.number,
+        "source": version.source,
+        "status": version.status,
+        "confidence": version.confidence,
+    }

@@ -84,7 +84,7 @@ def turns_record(
     """
     subject = subject_get_or_create(workspace_id=workspace_id, external_id=user_id)
     if subject.recording_paused_at:
-        record(actor, "turns.refused", subject, subject=subject.id, reason="recording_paused", data={"turns": len(turns)})
+        record(actor, "turns.recorded", subject, subject=subject.id, reason="recording_paused", data={"recorded": 0})
         return Recorded(session_id=session_id, turns=(), recorded=0, duplicates=0, paused=True)
     now = timezone.now()
     session = _session_locked(
@@ -113,7 +113,13 @@ def turns_record(
         session,
         subject=subject.id,
         session=session.id,
-        data={"turns": [str(turn.id) for turn in new], "duplicates": len(sent) - len(new)},
+        data={
+            "recorded": len(new),
+            "duplicates": len(sent) - len(new),
+            "orphans": sum(turn.orphan for turn in new),
+            "characters": sum(len(turn.text) for turn in new),
+        }
+        | ({"first_index": min(t.index for t in new), "last_index": max(t.index for t in new)} if new else {}),
     )
     return Recorded(
         session_id=session_id,
@@ -142,7 +148,14 @@ def session_close(*, workspace_id: UUID, agent_id: UUID, session_id: str, actor:
         if session.extract_due_at:
             session.extract_due_at = session.closed_at
         session.save(update_fields=["closed_at", "extract_due_at"])
-        record(actor, "session.closed", session, subject=session.subject_id, session=session.id)
+        record(
+            actor,
+            "session.closed",
+            session,
+            subject=session.subject_id,
+            session=session.id,
+            data={"turns": session.turn_count},
+        )
     return session
 
 
