@@ -228,6 +228,7 @@ class Recall(models.Model):
     degraded = ArrayField(models.CharField(max_length=40), default=list)
     block = models.TextField(blank=True, default="", help_text='Kept for `refresh: "session"` only.')
     block_hash = models.BinaryField(max_length=32, null=True)
+    item_count = models.PositiveSmallIntegerField(default=0, help_text="How many were surfaced; erasure removes rows.")
     candidates = models.JSONField(default=list, help_text="The best 50 that were considered, with their scores.")
     elapsed_ms = models.FloatField(default=0)
     at = models.DateTimeField(default=timezone.now)

@@ -191,7 +191,13 @@ def fact_mark_stale(
 
 
 def fact_restore(
-    *, fact: Fact, number: int, actor: Actor, reason: str = "restored", note: str = "", expected_version: int | None = None
+    *,
+    fact: Fact,
+    number: int,
+    actor: Actor,
+    reason: str = "restored",
+    note: str = "",
+    expected_version: int | None = None,
 ) -> FactVersion:
     """Make an earlier (or stale) version current again; the one that was current becomes superseded.
 
@@ -207,7 +213,7 @@ def fact_restore(
     if version.status == Status.CURRENT:
         return version
     for current in fact.versions.filter(status=Status.CURRENT):
-        _transition(current, Status.SUPERSEDED, actor=actor, reason=reason, note="")
+        _transition(current, Status.SUPERSEDED, actor=actor, reason=reason)
     _transition(version, Status.CURRENT, actor=actor, reason=reason, note=note)
     reindex_fact(fact)
     record(
@@ -300,8 +306,9 @@ def _version_add(
 ) -> FactVersion:
     """Append a version and make it current."""
     numbers = list(fact.versions.order_by("-number").values_list("number", flat=True)[:1])
+    begins = valid_from or (turn.occurred_at if turn else timezone.now())
     for current in FactVersion.objects.filter(fact=fact, status=Status.CURRENT):
-        _transition(current, Status.SUPERSEDED, actor=actor, reason=reason, note="")
+        _transition(current, Status.SUPERSEDED, actor=actor, reason=reason, since=max(begins, current.valid_from))
     version = FactVersion.objects.create(
         workspace_id=fact.workspace_id,
         fact=fact,
@@ -315,7 +322,7 @@ def _version_add(
         agent_id=agent_id,
         session_id=turn.session_id if turn else None,
         extracted_by=extracted_by,
-        valid_from=valid_from or (turn.occurred_at if turn else timezone.now()),
+        valid_from=begins,
         expires_at=expires_at,
     )
     FactTransition.objects.create(
@@ -338,7 +345,10 @@ def _add_evidence(version: FactVersion, turn: Turn | None, kind: EvidenceKind) -
         )
 
 
-def _transition(version: FactVersion, status: Status, *, actor: Actor, reason: str, note: str) -> None:
+def _transition(
+    version: FactVersion, status: Status, *, actor: Actor, reason: str, note: str = "", since: datetime | None = None
+) -> None:
+    """Change a version's status and keep the change. `since` is when it began to hold, if that was not just now."""
     now = timezone.now()
     FactTransition.objects.create(
         workspace_id=version.workspace_id,
@@ -352,7 +362,7 @@ def _transition(version: FactVersion, status: Status, *, actor: Actor, reason: s
         at=now,
     )
     version.status = status
-    version.status_at = now
+    version.status_at = since or now
     version.save(update_fields=["status", "status_at"])
 
 

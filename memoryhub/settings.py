@@ -215,6 +215,8 @@ if EMBEDDER not in ("minilm", "openai", "none"):
     sys.exit(f"EMBEDDER={EMBEDDER!r} is not known: use minilm, openai or none.")
 
 # Memory.
+EXTRACTOR = env.str("EXTRACTOR", default="none")
+EXTRACT_AFTER_IDLE_SECONDS = env.int("EXTRACT_AFTER_IDLE_SECONDS", default=900)
 SCORE_THRESHOLD = env.float("SCORE_THRESHOLD", default=0.35)
 
 LOGGING_CONFIG = "logging.config.dictConfig"

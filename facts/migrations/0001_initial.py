@@ -316,6 +316,12 @@ class Migration(migrations.Migration):
                 ("block", models.TextField(blank=True, default="", help_text='Kept for `refresh: "session"` only.')),
                 ("block_hash", models.BinaryField(max_length=32, null=True)),
                 (
+                    "item_count",
+                    models.PositiveSmallIntegerField(
+                        default=0, help_text="How many were surfaced; erasure removes rows."
+                    ),
+                ),
+                (
                     "candidates",
                     models.JSONField(default=list, help_text="The best 50 that were considered, with their scores."),
                 ),

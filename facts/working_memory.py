@@ -1,0 +1,329 @@
+"""Working memory: the block for a new message, out of the previous session's turns and the facts that bear on it.
+
+The message is embedded before the transaction opens; all reads and the receipt share one transaction.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
+from uuid import UUID
+
+from django.conf import settings
+from django.db.models import Q
+from django.utils import timezone
+
+from audit.actors import Actor
+from facts.block import RENDERING, Block, BlockFact, BlockTurn, build_block
+from facts.models import FactType, FactVersion, Recall, RecalledItem, RecallKind, Status
+from facts.recall import Item, Receipted, surface
+from facts.retrieval.results import FactHit, FactSearch
+from facts.retrieval.search import Query, prepare_query, search_facts
+from memoryhub.access.models import MemoryMode
+from memoryhub.core.search.services import pending_count
+from memoryhub.core.tenancy import in_workspace
+from memoryhub.core.tokens import estimate_tokens
+from sessions.exceptions import UnknownSession
+from sessions.models import Session, Subject, Turn, TurnRole
+
+TOOLS = {
+    MemoryMode.STATELESS: (),
+    MemoryMode.EPISODIC: (),
+    MemoryMode.FULL: ("mark_fact_stale",),
+    MemoryMode.MANAGED: ("mark_fact_stale", "remember", "forget"),
+}
+"""The memory tools that go with each mode."""
+
+
+@dataclass(frozen=True)
+class MemoryRequest:
+    """What an agent asks for before it answers `message`. Thresholds left at None take the deployment's default."""
+
+    user_id: str
+    message: str
+    session_id: str
+    previous_session_id: str | None = None
+    top_k: int = 5
+    score_threshold: float | None = None
+    min_similarity: float | None = None
+    recent_turns: int = 6
+    token_budget: int = 800
+    types: tuple[FactType, ...] = ()
+    refresh: Literal["message", "session"] = "message"
+    format: Literal["text", "search_results"] = "text"
+
+    @property
+    def threshold(self) -> float:
+        return settings.SCORE_THRESHOLD if self.score_threshold is None else self.score_threshold
+
+    def as_settings(self) -> dict[str, Any]:
+        """What shaped the answer, for the record of it; who and what was asked stand beside it."""
+        shaped = asdict(self)
+        for key in ("user_id", "message", "session_id"):
+            del shaped[key]
+        return shaped | {"score_threshold": self.threshold, "types": [str(one) for one in self.types]}
+
+
+@dataclass(frozen=True)
+class WorkingMemory:
+    """The answer: the block and everything that stands in it. `recall` is None when the person is not known."""
+
+    block: str = ""
+    tokens: int = 0
+    facts: tuple[FactHit, ...] = ()
+    turns: tuple[Turn, ...] = ()
+    candidates: tuple[FactHit, ...] = ()
+    omitted: int = 0
+    pending_turns: int = 0
+    degraded: tuple[str, ...] = ()
+    paused: bool = False
+    """Nothing is surfaced for this person now: restricted, or surfacing is paused."""
+    recall: Receipted | None = None
+
+
+@dataclass(frozen=True)
+class Viewpoint:
+    """For whom memory is put together: an agent with its mode, or a person who looks at what that agent would get."""
+
+    workspace_id: UUID
+    text_config: str
+    actor: Actor
+    agent_id: UUID | None
+    mode: MemoryMode = MemoryMode.FULL
+    kind: RecallKind = RecallKind.WORKING_MEMORY
+
+
+def working_memory(*, view: Viewpoint, ask: MemoryRequest) -> WorkingMemory:
+    """Put the block together and record that it was surfaced.
+
+    An unknown person is an empty answer and leaves no trace. With `refresh: "session"` the block of the session's
+    first call is given again, byte for byte, while everything in it may still be surfaced.
+    Raises UnknownSession when `previous_session_id` names no session of this person.
+    """
+    started = time.perf_counter()
+    if ask.refresh == "session":
+        with in_workspace(view.workspace_id):
+            again = _same_block(view, ask, started)
+        if again is not None:
+            return again
+    reads_facts = view.mode in (MemoryMode.FULL, MemoryMode.MANAGED)
+    query = prepare_query(ask.message, text_config=view.text_config) if reads_facts else None
+    with in_workspace(view.workspace_id):
+        subject = _subject(view, ask)
+        if subject is None:
+            return WorkingMemory(degraded=_degraded(query))
+        if not subject.surfaceable:
+            return WorkingMemory(paused=True, degraded=_degraded(query))
+        found = _search(subject, query, view, ask) if query is not None else FactSearch()
+        previous, turns = _recent_turns(subject, view, ask)
+        block, hits = _build(found.hits, previous, turns, view, ask)
+        kept = {turn.key for turn in block.turns}
+        shown = tuple(turn for turn in turns if turn.id in kept)
+        # Counted in the same transaction: the answer says what it could not have known yet.
+        pending = pending_count(workspace_id=view.workspace_id, subject_id=subject.id)
+        recall = surface(
+            workspace_id=view.workspace_id,
+            subject=subject,
+            kind=view.kind,
+            items=[*(_item(hit) for hit in hits), *(Item(turn=turn) for turn in shown)],
+            actor=view.actor,
+            agent_id=view.agent_id,
+            session_id=ask.session_id,
+            message=ask.message,
+            settings=ask.as_settings(),
+            degraded=_degraded(query),
+            block=block.text,
+            keep_block=ask.refresh == "session",
+            candidates=[_item(hit) for hit in found.candidates],
+            elapsed_ms=(time.perf_counter() - started) * 1000,
+            audit_data=_audit_data(ask, block),
+        )
+        return WorkingMemory(
+            block=block.text,
+            tokens=block.tokens,
+            facts=hits,
+            turns=shown,
+            candidates=found.candidates,
+            omitted=block.omitted,
+            pending_turns=pending,
+            degraded=_degraded(query),
+            recall=recall,
+        )
+
+
+def _subject(view: Viewpoint, ask: MemoryRequest) -> Subject | None:
+    return Subject.objects.filter(workspace_id=view.workspace_id, external_id=ask.user_id).first()
+
+
+def _degraded(query: Query | None) -> tuple[str, ...]:
+    return tuple(query.degraded) if query is not None else ()
+
+
+def _search(subject: Subject, query: Query, view: Viewpoint, ask: MemoryRequest) -> FactSearch:
+    found = search_facts(
+        workspace_id=view.workspace_id,
+        subject_id=subject.id,
+        query=query,
+        top_k=ask.top_k,
+        threshold=ask.threshold,
+        min_similarity=ask.min_similarity,
+        types=ask.types,
+        agent_id=view.agent_id,
+    )
+    pinned = _pinned(subject, view, ask, {hit.version.id for hit in found.hits}, found.candidates)
+    return replace(found, hits=(*found.hits, *pinned)) if pinned else found
+
+
+def _pinned(
+    subject: Subject, view: Viewpoint, ask: MemoryRequest, there: set[UUID], candidates: Sequence[FactHit]
+) -> list[FactHit]:
+    """The pinned facts that the search did not bring: they always enter."""
+    scored = {hit.version.id: hit for hit in candidates}
+    versions = FactVersion.objects.filter(
+        Q(fact__visible_to__isnull=True) | Q(fact__visible_to=view.agent_id),
+        Q(expires_at__isnull=True) | Q(expires_at__gt=timezone.now()),
+        fact__subject=subject,
+        fact__pinned=True,
+        status=Status.CURRENT,
+    ).select_related("fact", "session")
+    if ask.types:
+        versions = versions.filter(fact__type__in=ask.types)
+    return [
+        scored.get(version.id) or FactHit(version=version, score=0.0, scores={})
+        for version in versions
+        if version.id not in there
+    ]
+
+
+def _recent_turns(subject: Subject, view: Viewpoint, ask: MemoryRequest) -> tuple[Session | None, list[Turn]]:
+    """The last turns, oldest first, of the session before this one: the named one, or this agent's latest."""
+    sessions = Session.objects.filter(subject=subject)
+    if ask.previous_session_id is not None:
+        previous = sessions.filter(external_id=ask.previous_session_id).first()
+        if previous is None:
+            raise UnknownSession("previous_session_id", "This person has no such session.")
+    else:
+        if view.agent_id is not None:
+            sessions = sessions.filter(agent_id=view.agent_id)
+        previous = sessions.exclude(external_id=ask.session_id).order_by("-last_turn_at", "-id").first()
+    if previous is None or not ask.recent_turns:
+        return previous, []
+    spoken = (TurnRole.USER, TurnRole.ASSISTANT)
+    latest = (
+        previous.turns.filter(role__in=spoken)
+        .exclude(text="")
+        .order_by("-index")
+        .defer("content", "metadata", "digest")
+    )[: ask.recent_turns]
+    turns = list(reversed(latest))
+    for turn in turns:
+        turn.session = previous
+    return previous, turns
+
+
+def _build(
+    hits: Sequence[FactHit], previous: Session | None, turns: Sequence[Turn], view: Viewpoint, ask: MemoryRequest
+) -> tuple[Block, tuple[FactHit, ...]]:
+    """The block, and the hits that are in it, in its order."""
+    block = build_block(
+        facts=[block_fact(hit.version) for hit in hits],
+        turns=[BlockTurn(key=turn.id, role=turn.role, name=turn.name, text=turn.text) for turn in turns],
+        turns_at=previous.last_turn_at if previous else None,
+        token_budget=ask.token_budget,
+        tools=TOOLS[view.mode],
+    )
+    by_id = {hit.version.id: hit for hit in hits}
+    return block, tuple(by_id[fact.key] for fact in block.facts)
+
+
+def block_fact(version: FactVersion) -> BlockFact:
+    """How a version stands in the block."""
+    fact = version.fact
+    return BlockFact(
+        key=version.id,
+        fact_key=fact.id,
+        handle=fact.handle_text,
+        type=fact.type,
+        entity=fact.entity,
+        attribute=fact.attribute,
+        content=version.content,
+        confidence=version.confidence,
+        status=version.status,
+        valid_from=version.valid_from,
+        until=None if version.status == Status.CURRENT else max(version.status_at, version.valid_from),
+        session_at=version.session.started_at if version.session else None,
+        pinned=fact.pinned,
+    )
+
+
+def _same_block(view: Viewpoint, ask: MemoryRequest, started: float) -> WorkingMemory | None:
+    """The block that this session was given first, if every item of it may still be surfaced."""
+    subject = _subject(view, ask)
+    if subject is None or not subject.surfaceable:
+        return None
+    first = (
+        Recall.objects.filter(
+            subject=subject, session_external_id=ask.session_id, agent_id=view.agent_id, kind=view.kind
+        )
+        .exclude(block="")
+        .order_by("at", "id")
+        .first()
+    )
+    if first is None or first.settings != ask.as_settings():
+        return None
+    items = list(
+        RecalledItem.objects.filter(recall=first)
+        .select_related("version__fact", "version__session", "turn__session")
+        .order_by("rank")
+    )
+    versions = [item.version for item in items if item.version]
+    if not items or any(version.status in (Status.QUARANTINED, Status.REJECTED) for version in versions):
+        return None
+    hits = tuple(FactHit(item.version, item.score or 0.0, item.scores) for item in items if item.version)
+    turns = tuple(item.turn for item in items if item.turn)
+    # An erased item took its row along: then the block no longer holds what it says it holds.
+    if len(items) != first.item_count:
+        return None
+    block = Block(first.block, estimate_tokens(first.block), (), (), 0)
+    recall = surface(
+        workspace_id=view.workspace_id,
+        subject=subject,
+        kind=view.kind,
+        items=[*(_item(hit) for hit in hits), *(Item(turn=turn) for turn in turns)],
+        actor=view.actor,
+        agent_id=view.agent_id,
+        session_id=ask.session_id,
+        message=ask.message,
+        settings=ask.as_settings(),
+        degraded=first.degraded,
+        block=first.block,
+        elapsed_ms=(time.perf_counter() - started) * 1000,
+        audit_data=_audit_data(ask, block) | {"reused": True},
+    )
+    return WorkingMemory(
+        block=first.block,
+        tokens=block.tokens,
+        facts=hits,
+        turns=turns,
+        degraded=tuple(first.degraded),
+        recall=recall,
+    )
+
+
+def _item(hit: FactHit) -> Item:
+    return Item(version=hit.version, score=hit.score, scores=hit.scores)
+
+
+def _audit_data(ask: MemoryRequest, block: Block) -> dict[str, Any]:
+    data: dict[str, Any] = {
+        "top_k": ask.top_k,
+        "score_threshold": ask.threshold,
+        "token_budget": ask.token_budget,
+        "tokens_estimated": block.tokens,
+        "omitted": block.omitted,
+        "refresh": ask.refresh,
+        "rendering": RENDERING,
+    }
+    if ask.min_similarity is not None:
+        data["min_similarity"] = ask.min_similarity
+    return data
