@@ -1,0 +1,214 @@
+"""Every action the log knows, what it means, and which data its entries may hold.
+
+An action that was ever recorded stays in this table: old entries are read and filtered by it. docs/audit.md shows the
+table to auditors; a test keeps the two equal.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from audit.errors import EntryRefused
+from audit.shapes import (
+    CODE_,
+    COUNT,
+    DIGEST_,
+    FLAG,
+    INSTANT,
+    NAME_,
+    NUMBER,
+    UUID_,
+    Many,
+    OneOf,
+    Record,
+    Shape,
+)
+
+ITEM_KINDS = OneOf(("fact", "turn"))
+SCOPES = OneOf(("turns:write", "memory:read", "facts:write", "audit:read", "subjects:manage"))
+MODES = OneOf(("stateless", "episodic", "full", "managed"))
+ROLES = OneOf(("viewer", "operator", "privacy_officer", "auditor", "admin"))
+FACT_TYPES = OneOf(("preference", "decision", "constraint", "goal", "entity"))
+SOURCES = OneOf(("user", "agent", "operator", "tool", "import"))
+STATUSES = OneOf(("current", "superseded", "stale", "quarantined", "rejected"))
+RECALL_KINDS = OneOf(("working_memory", "search", "facts", "preview"))
+PAUSES = OneOf(("recording", "extraction", "surfacing"))
+TURNS = Many(UUID_, most=1_000)
+
+# One thing that left the hub: a fact version or a turn, and why it ranked where it did.
+SURFACED_ITEM = Record(
+    {
+        "kind": ITEM_KINDS,
+        "id": UUID_,  # of the fact version or the turn
+        "fact": UUID_,
+        "version": COUNT,
+        "rank": COUNT,
+        "score": NUMBER,
+        "status": STATUSES,
+    }
+)
+
+SURFACING: Mapping[str, Shape] = {
+    "recall": UUID_,
+    "kind": RECALL_KINDS,
+    "items": Many(SURFACED_ITEM),
+    "considered": COUNT,
+    "omitted": COUNT,
+    "degraded": Many(CODE_, most=20),
+    "top_k": COUNT,
+    "score_threshold": NUMBER,
+    "min_similarity": NUMBER,
+    "token_budget": COUNT,
+    "tokens_estimated": COUNT,
+    "refresh": OneOf(("message", "session")),
+    "reused": FLAG,
+    "embedder": NAME_,
+    "rendering": COUNT,
+}
+
+VERSION: Mapping[str, Shape] = {
+    "fact": UUID_,
+    "version": COUNT,
+    "replaces": COUNT,
+    "type": FACT_TYPES,
+    "source": SOURCES,
+    "status": STATUSES,
+    "confidence": NUMBER,
+    "turns": TURNS,
+    "extraction": UUID_,
+    "extracted_by": NAME_,
+    "agent": UUID_,
+}
+
+EXTRACTION: Mapping[str, Shape] = {
+    "extraction": UUID_,
+    "first_index": COUNT,
+    "last_index": COUNT,
+    "attempts": COUNT,
+    "model": NAME_,
+    "input_tokens": COUNT,
+    "output_tokens": COUNT,
+    "added": COUNT,
+    "confirmed": COUNT,
+    "superseded": COUNT,
+    "quarantined": COUNT,
+    "discarded": COUNT,
+    "elapsed_ms": NUMBER,
+}
+
+IMPORT: Mapping[str, Shape] = {
+    "lines": COUNT,
+    "subjects": COUNT,
+    "sessions": COUNT,
+    "turns": COUNT,
+    "facts": COUNT,
+    "duplicates": COUNT,
+    "rejected": COUNT,
+}
+
+
+@dataclass(frozen=True)
+class Action:
+    """One kind of entry. `commits` names the contents that such an entry may commit to with a salt."""
+
+    name: str
+    says: str
+    data: Mapping[str, Shape] = field(default_factory=dict)
+    commits: tuple[str, ...] = ()
+
+
+def _table(*actions: Action) -> dict[str, Action]:
+    return {action.name: action for action in actions}
+
+
+ACTIONS: Mapping[str, Action] = _table(
+    # What left the hub
+    Action("memory.surfaced", "Memory content was returned to an agent.", SURFACING, commits=("block", "message")),
+    Action(
+        "memory.previewed", "A person looked at what an agent would be given.", SURFACING, commits=("block", "message")
+    ),
+    Action("memory.cited", "An agent cited items it had been given.", {"recall": UUID_, "items": Many(SURFACED_ITEM)}),
+    Action(
+        "memory.viewed",
+        "A person or a command read a subject's content.",
+        {"what": CODE_, "turns": COUNT, "facts": COUNT, "recall": UUID_},
+    ),
+    # Episodic memory
+    Action("session.started", "A session was opened by its first turns.", {"agent": UUID_}),
+    Action(
+        "session.closed", "A session was closed; what is left is extracted.", {"turns": COUNT, "extractions": COUNT}
+    ),
+    Action("turns.recorded", "Turns were added to a session.", {"turns": TURNS, "duplicates": COUNT, "orphans": COUNT}),
+    Action("turns.refused", "Turns were not kept, because recording is paused.", {"turns": COUNT}),
+    # Semantic memory
+    Action("fact.added", "Something new is known.", VERSION, commits=("content",)),
+    Action("fact.confirmed", "A known fact was stated again: evidence added, no new version.", VERSION),
+    Action("fact.superseded", "A newer version replaced the one before.", VERSION, commits=("content",)),
+    Action("fact.corrected", "A person put a fact right with a new version.", VERSION, commits=("content",)),
+    Action("fact.marked_stale", "A version was marked as no longer true.", VERSION),
+    Action("fact.restored", "An earlier version became current again.", VERSION),
+    Action("fact.quarantined", "A version waits for a person.", VERSION, commits=("content",)),
+    Action("fact.approved", "A quarantined version was let in.", VERSION),
+    Action("fact.rejected", "A quarantined version was turned down.", VERSION),
+    Action("fact.pinned", "A fact is surfaced always.", VERSION),
+    Action("fact.unpinned", "A fact is surfaced by its score again.", VERSION),
+    Action("fact.erased", "A fact with all its versions was erased.", {"versions": COUNT, "evidence": COUNT}),
+    # Extraction
+    Action("extraction.done", "A window of turns was read for facts.", EXTRACTION),
+    Action("extraction.failed", "An attempt failed; another follows.", EXTRACTION),
+    Action("extraction.dead", "A window was given up on: a dead letter.", EXTRACTION),
+    Action("extraction.replayed", "A dead letter was put back into the queue.", EXTRACTION),
+    # Subjects
+    Action("subject.created", "A person was first written about.", commits=("external_id",)),
+    Action("subject.looked_up", "A subject was searched by the caller's id for them.", {"found": FLAG}),
+    Action("subject.listed", "Subjects were listed with the callers' ids for them.", {"returned": COUNT}),
+    Action("subject.viewed", "A subject's record was shown.", {"what": CODE_}),
+    Action("subject.restricted", "Kept, but neither surfaced nor extracted from."),
+    Action("subject.unrestricted", "The restriction was lifted."),
+    Action("subject.paused", "Recording, extraction or surfacing was paused.", {"what": Many(PAUSES, most=3)}),
+    Action("subject.resumed", "A pause ended.", {"what": Many(PAUSES, most=3)}),
+    Action("subject.erased", "Everything stored about a person was erased.", {"stores": COUNT, "rows": COUNT}),
+    # People, agents and keys
+    Action("workspace.created", "A tenant was set up."),
+    Action("workspace.changed", "Settings of a workspace changed.", {"fields": Many(CODE_, most=50)}),
+    Action("agent.created", "An agent was registered.", {"mode": MODES}),
+    Action("agent.changed", "An agent's settings changed.", {"mode": MODES, "fields": Many(CODE_, most=50)}),
+    Action(
+        "key.created",
+        "An API key was made.",
+        {"agent": UUID_, "scopes": Many(SCOPES, most=20), "expires_at": INSTANT, "mode": MODES},
+    ),
+    Action("key.revoked", "An API key stopped working.", {"agent": UUID_}),
+    Action("user.created", "An account was made.", {"superuser": FLAG}),
+    Action("user.signed_in", "A person signed in."),
+    Action("user.sign_in_failed", "A sign-in was refused.", {"attempts": COUNT}),
+    Action("user.signed_out", "A person signed out."),
+    Action("user.password_reset", "A password was replaced."),
+    Action("member.added", "A person was given a role in a workspace.", {"role": ROLES, "user": UUID_}),
+    Action("member.changed", "A person's role changed.", {"role": ROLES, "before": ROLES, "user": UUID_}),
+    Action("member.removed", "A person left a workspace.", {"role": ROLES, "user": UUID_}),
+    Action(
+        "access.denied",
+        "A known credential asked for more than it may.",
+        {"scope": SCOPES, "mode": MODES, "role": ROLES, "route": CODE_},
+    ),
+    # The log and the house itself
+    Action("audit.read", "Entries of this log were read.", {"returned": COUNT, "filters": Many(CODE_, most=20)}),
+    Action("audit.exported", "Entries were exported.", {"returned": COUNT, "digest": DIGEST_}),
+    Action("memory.imported", "A file of sessions and facts was imported.", {**IMPORT, "file": DIGEST_}),
+    Action("memory.reindexed", "Search vectors were made anew.", {"embedder": NAME_, "rows": COUNT}),
+    Action("demo.loaded", "The demonstration memory was written.", IMPORT),
+    Action("demo.removed", "The demonstration memory was removed.", IMPORT),
+)
+
+
+def action_named(name: str) -> Action:
+    """Raises EntryRefused for a name that is not in the table."""
+    try:
+        return ACTIONS[name]
+    except KeyError:
+        raise EntryRefused(f"{name} is not an action the audit log knows; add it to audit/actions.py") from None
+
+
+def actions_under(prefix: str) -> list[str]:
+    """The known actions that are `prefix` itself or begin with it: `fact.` and `fact.corrected` both work."""
+    return [name for name in ACTIONS if name.startswith(prefix)]

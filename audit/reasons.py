@@ -1,0 +1,69 @@
+"""Why something was done, as codes.
+
+The vocabulary is closed: agents and people choose a reason, and an open field would let content into the log one word
+at a time. A person's own words go into a note on the domain row, which is erased with the subject.
+"""
+
+from collections.abc import Mapping
+
+from audit.errors import EntryRefused
+
+REASONS: Mapping[str, str] = {
+    # How a statement was placed among what is known
+    "new": "nothing was known about it",
+    "same_content": "it says what is known already",
+    "same_attribute": "it gives a known attribute another content",
+    "replaces": "the writer named the fact it replaces",
+    "coexists": "the writer said that both hold",
+    "no_attribute": "without an attribute it stands beside what is known",
+    "several_stand": "several stand side by side already, so it joins them",
+    # Why a fact was put right, marked stale, restored or turned down
+    "corrected": "a person put it right",
+    "contradicted": "the subject said otherwise",
+    "outdated": "it was true and no longer is",
+    "wrong": "it never was true",
+    "duplicate": "another fact says the same",
+    "not_about_subject": "it is about somebody or something else",
+    "not_stated": "the turn does not say it",
+    "sensitive": "it should not be kept",
+    "expired": "its time ran out",
+    "restored": "it holds after all",
+    "superseded": "a newer version took its place",
+    "reviewed": "a person looked at it and let it in",
+    "suspicious": "it looks like an attempt to plant something",
+    "untrusted_source": "it came from a tool or an import",
+    # Requests of the person remembered, and rules
+    "subject_request": "the person remembered asked for it",
+    "legal_obligation": "a law or a court asks for it",
+    "retention": "the time it is kept for ended",
+    # Why nothing, or less, was done
+    "recording_paused": "recording is paused for this subject",
+    "extraction_paused": "extraction is paused for this subject",
+    "surfacing_paused": "surfacing is paused for this subject",
+    "restricted": "the subject is restricted",
+    "unknown_subject": "nobody is known by that id",
+    "missing_scope": "the key lacks the scope",
+    "missing_role": "the person lacks the role",
+    "memory_mode": "the agent's memory mode forbids it",
+    "wrong_credentials": "the name or the password was not right",
+    "too_many_attempts": "too many attempts",
+    "embedder_unavailable": "the embedder failed or was too slow",
+    "extractor_unavailable": "the extractor failed or was too slow",
+    "extractor_refused": "the model declined to answer",
+    "answer_unreadable": "the model's answer did not fit",
+    "attempts_exhausted": "every attempt failed",
+    # Housekeeping
+    "requested": "somebody asked for it",
+    "rotated": "another took its place",
+    "compromised": "it may be in the wrong hands",
+    "no_longer_needed": "nobody needs it any more",
+    "first_start": "the hub was started for the first time",
+    "other": "none of the others; see the note",
+}
+
+
+def known_reason(reason: str) -> str:
+    """`reason` itself, '' included. Raises EntryRefused for one that is not in the table."""
+    if reason and reason not in REASONS:
+        raise EntryRefused("a reason is one of the codes in audit/reasons.py; a person's own words go into a note")
+    return str(reason)
