@@ -39,7 +39,7 @@ SURFACED_ITEM = Record(
     {
         "kind": ITEM_KINDS,
         "id": UUID_,  # of the fact version or the turn
-        "fact": UUID_,
+        "fact_id": UUID_,
         "version": COUNT,
         "rank": COUNT,
         "score": NUMBER,
@@ -48,7 +48,7 @@ SURFACED_ITEM = Record(
 )
 
 SURFACING: Mapping[str, Shape] = {
-    "recall": UUID_,
+    "recall_id": UUID_,
     "kind": RECALL_KINDS,
     "items": Many(SURFACED_ITEM),
     "considered": COUNT,
@@ -66,21 +66,21 @@ SURFACING: Mapping[str, Shape] = {
 }
 
 VERSION: Mapping[str, Shape] = {
-    "fact": UUID_,
+    "fact_id": UUID_,
     "version": COUNT,
     "replaces": COUNT,
     "type": FACT_TYPES,
     "source": SOURCES,
     "status": STATUSES,
     "confidence": NUMBER,
-    "turns": TURNS,
-    "extraction": UUID_,
+    "turn_ids": TURNS,
+    "extraction_id": UUID_,
     "extracted_by": NAME_,
-    "agent": UUID_,
+    "agent_id": UUID_,
 }
 
 EXTRACTION: Mapping[str, Shape] = {
-    "extraction": UUID_,
+    "extraction_id": UUID_,
     "first_index": COUNT,
     "last_index": COUNT,
     "attempts": COUNT,
@@ -126,18 +126,22 @@ ACTIONS: Mapping[str, Action] = _table(
     Action(
         "memory.previewed", "A person looked at what an agent would be given.", SURFACING, commits=("block", "message")
     ),
-    Action("memory.cited", "An agent cited items it had been given.", {"recall": UUID_, "items": Many(SURFACED_ITEM)}),
+    Action(
+        "memory.cited", "An agent cited items it had been given.", {"recall_id": UUID_, "items": Many(SURFACED_ITEM)}
+    ),
     Action(
         "memory.viewed",
         "A person or a command read a subject's content.",
-        {"what": CODE_, "turns": COUNT, "facts": COUNT, "recall": UUID_},
+        {"what": CODE_, "turns": COUNT, "facts": COUNT, "recall_id": UUID_},
     ),
     # Episodic memory
-    Action("session.started", "A session was opened by its first turns.", {"agent": UUID_}),
+    Action("session.started", "A session was opened by its first turns.", {"agent_id": UUID_}),
     Action(
         "session.closed", "A session was closed; what is left is extracted.", {"turns": COUNT, "extractions": COUNT}
     ),
-    Action("turns.recorded", "Turns were added to a session.", {"turns": TURNS, "duplicates": COUNT, "orphans": COUNT}),
+    Action(
+        "turns.recorded", "Turns were added to a session.", {"turn_ids": TURNS, "duplicates": COUNT, "orphans": COUNT}
+    ),
     Action("turns.refused", "Turns were not kept, because recording is paused.", {"turns": COUNT}),
     # Semantic memory
     Action("fact.added", "Something new is known.", VERSION, commits=("content",)),
@@ -175,17 +179,17 @@ ACTIONS: Mapping[str, Action] = _table(
     Action(
         "key.created",
         "An API key was made.",
-        {"agent": UUID_, "scopes": Many(SCOPES, most=20), "expires_at": INSTANT, "mode": MODES},
+        {"agent_id": UUID_, "scopes": Many(SCOPES, most=20), "expires_at": INSTANT, "mode": MODES},
     ),
-    Action("key.revoked", "An API key stopped working.", {"agent": UUID_}),
+    Action("key.revoked", "An API key stopped working.", {"agent_id": UUID_}),
     Action("user.created", "An account was made.", {"superuser": FLAG}),
     Action("user.signed_in", "A person signed in."),
     Action("user.sign_in_failed", "A sign-in was refused.", {"attempts": COUNT}),
     Action("user.signed_out", "A person signed out."),
     Action("user.password_reset", "A password was replaced."),
-    Action("member.added", "A person was given a role in a workspace.", {"role": ROLES, "user": UUID_}),
-    Action("member.changed", "A person's role changed.", {"role": ROLES, "before": ROLES, "user": UUID_}),
-    Action("member.removed", "A person left a workspace.", {"role": ROLES, "user": UUID_}),
+    Action("member.added", "A person was given a role in a workspace.", {"role": ROLES, "user_id": UUID_}),
+    Action("member.changed", "A person's role changed.", {"role": ROLES, "before": ROLES, "user_id": UUID_}),
+    Action("member.removed", "A person left a workspace.", {"role": ROLES, "user_id": UUID_}),
     Action(
         "access.denied",
         "A known credential asked for more than it may.",

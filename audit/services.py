@@ -43,10 +43,10 @@ def record(
     """Write one entry in the caller's transaction: it stands or falls with what it tells of.
 
     `obj` is what was acted on: a model instance, anything with an `audit_ref` of (kind, id), or such a pair.
-    `subject` and `session` are ids or instances. `data` may hold what audit/actions.py allows for the action: ids,
-    numbers, codes, digests. `reason` is a code of audit/reasons.py. `commit` maps labels to contents that must be provable later; only a salted digest of each
-    is kept, and its salt can be erased. The workspace is `workspace_id`, else that of `obj`, else the transaction's
-    (which costs a round trip); the row-level policy refuses any other.
+    `subject` and `session` are ids or instances. `reason` is a code of audit/reasons.py. `data` may hold what
+    audit/actions.py allows for the action: ids, numbers, codes, digests. `commit` maps labels to contents that must be
+    provable later; only a salted digest of each is kept, and its salt can be erased. The workspace is `workspace_id`,
+    else that of `obj`, else the transaction's (which costs a round trip); the row-level policy refuses any other.
 
     One INSERT, a second one when something is committed to. Raises NotInTransaction outside a transaction and
     EntryRefused for an unknown action or reason and for anything that could be content.

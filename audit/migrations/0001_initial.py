@@ -1,6 +1,6 @@
-import memoryhub.core.ids
 from django.db import migrations, models
 
+import memoryhub.core.ids
 from memoryhub.core.tenancy import tenant_policy
 
 # Refuses everybody, the owner included; ALWAYS, so that a session in replica mode is refused as well. Whoever may
