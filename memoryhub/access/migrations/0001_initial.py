@@ -3,10 +3,10 @@ import django.contrib.auth.validators
 import django.contrib.postgres.fields
 import django.db.models.deletion
 import django.utils.timezone
-import memoryhub.core.ids
 from django.conf import settings
 from django.db import migrations, models
 
+import memoryhub.core.ids
 from memoryhub.core.tenancy import tenant_policy
 
 # One round trip answers for a key and counts the request. It runs as the owner because no workspace is known yet; it
