@@ -67,6 +67,7 @@ SURFACING: Mapping[str, Shape] = {
 
 VERSION: Mapping[str, Shape] = {
     "fact_id": UUID_,
+    "version_id": UUID_,
     "version": COUNT,
     "replaces": COUNT,
     "type": FACT_TYPES,
@@ -140,9 +141,19 @@ ACTIONS: Mapping[str, Action] = _table(
         "session.closed", "A session was closed; what is left is extracted.", {"turns": COUNT, "extractions": COUNT}
     ),
     Action(
-        "turns.recorded", "Turns were added to a session.", {"turn_ids": TURNS, "duplicates": COUNT, "orphans": COUNT}
+        "turns.recorded",
+        "Turns were added to a session, or not, because recording is paused.",
+        {
+            "recorded": COUNT,
+            "duplicates": COUNT,
+            "orphans": COUNT,
+            "first_index": COUNT,
+            "last_index": COUNT,
+            "characters": COUNT,
+            "turn_ids": TURNS,
+            "recall_id": UUID_,
+        },
     ),
-    Action("turns.refused", "Turns were not kept, because recording is paused.", {"turns": COUNT}),
     # Semantic memory
     Action("fact.added", "Something new is known.", VERSION, commits=("content",)),
     Action("fact.confirmed", "A known fact was stated again: evidence added, no new version.", VERSION),
