@@ -77,7 +77,7 @@ def key_create(
             rate_per_minute=rate_per_minute,
         )
         data = {"agent_id": agent.id, "scopes": list(key.scopes), "mode": agent.mode}
-        record(actor, "key.created", ("apikey", key.id), workspace_id=agent.workspace_id, data=data)
+        record(actor, "key.created", ("api_key", key.id), workspace_id=agent.workspace_id, data=data)
     return NewKey(key, secret)
 
 
@@ -87,7 +87,7 @@ def key_revoke(*, key: ApiKey, actor: Actor) -> ApiKey:
         revoked = ApiKey.objects.filter(pk=key.pk, revoked_at__isnull=True).update(revoked_at=timezone.now())
         if revoked:
             data = {"agent_id": key.agent_id}
-            record(actor, "key.revoked", ("apikey", key.id), workspace_id=key.workspace_id, data=data)
+            record(actor, "key.revoked", ("api_key", key.id), workspace_id=key.workspace_id, data=data)
     key.refresh_from_db()
     return key
 
