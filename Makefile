@@ -1,0 +1,69 @@
+# Needs python3 (3.11 or newer) with venv, and make. Everything else is installed into .venv, from locked hashes.
+
+PYTHON ?= python3
+VENV ?= .venv
+HOST ?= 127.0.0.1
+PORT ?= 8000
+ARGS ?=
+
+BIN = $(VENV)/bin
+INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps --no-compile
+LOCK = $(VENV)/lock/bin/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header
+
+.PHONY: help setup setup-dev run test check lint schema lock
+
+help:
+	@echo "make run [PORT=8000] [HOST=127.0.0.1] [MEMORYHUB_DATA_DIR=.memoryhub]   start the hub"
+	@echo "make test [ARGS='-k working_memory']                                    run the tests"
+	@echo "make check     lint, types, imports, migrations, API schema, then the tests"
+	@echo "make setup     install only what 'make run' needs"
+	@echo "make schema    write docs/openapi.yaml anew"
+	@echo "make lock      resolve the dependencies anew"
+
+setup: $(VENV)/.installed
+setup-dev: $(VENV)/.installed-dev
+
+# The hub becomes this process, so that a signal to make, or Ctrl-C, reaches it and nothing stays behind.
+run: setup
+	@exec $(BIN)/python manage.py up --host $(HOST) --port $(PORT) $(ARGS)
+
+test: setup-dev
+	$(BIN)/python -m pytest $(ARGS)
+
+check: lint test
+
+lint: setup-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy .
+	$(BIN)/lint-imports
+	$(BIN)/python -W ignore::RuntimeWarning manage.py makemigrations --check --dry-run
+	$(BIN)/python manage.py spectacular --validate --fail-on-warn --file $(VENV)/openapi.yaml
+	diff -u docs/openapi.yaml $(VENV)/openapi.yaml || { echo "The API has changed: make schema, and look at the difference."; exit 1; }
+
+schema: setup-dev
+	$(BIN)/python manage.py spectacular --validate --fail-on-warn --file docs/openapi.yaml
+
+# The embedding model's weights come from a package whose own dependencies are never installed.
+lock: $(BIN)/python
+	$(PYTHON) -m venv $(VENV)/lock
+	$(VENV)/lock/bin/python -m pip install --quiet --disable-pip-version-check uv
+	$(LOCK) pyproject.toml --extra server --output-file requirements.lock
+	$(LOCK) pyproject.toml --extra server --group dev --output-file requirements-dev.lock
+	$(LOCK) --no-deps requirements-model.in | tee -a requirements-dev.lock >> requirements.lock
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("MemoryHub needs Python 3.11 or newer; name one: make PYTHON=python3.12 …")'
+	@echo "Making the virtual environment $(VENV)"
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: requirements.lock | $(BIN)/python
+	@echo "Installing what the hub needs"
+	@$(INSTALL) -r requirements.lock
+	@touch $@
+
+# A superset of the above, so that neither target undoes or repeats the other.
+$(VENV)/.installed-dev: requirements-dev.lock requirements.lock | $(BIN)/python
+	@echo "Installing what the hub and its tests need"
+	@$(INSTALL) -r requirements-dev.lock
+	@touch $(VENV)/.installed $@
