@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from facts.models import Fact, FactVersion
+from facts.models import FactVersion
 from sessions.models import Subject
 
 

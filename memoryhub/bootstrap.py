@@ -1,4 +1,4 @@
-"""What a hub needs before its first request: a workspace, an administrator, an agent with a key, and something to see."""
+"""What a hub needs before its first request: a workspace, an administrator, an agent with a key, some memory to see."""
 
 from dataclasses import dataclass
 

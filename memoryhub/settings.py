@@ -1,4 +1,4 @@
-"""Every setting of the hub, read from the environment (or a `.env` file beside manage.py). Bad values stop the start."""
+"""Every setting of the hub, from the environment (or a `.env` file beside manage.py). A bad value stops the start."""
 
 import secrets
 import sys

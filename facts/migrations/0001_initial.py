@@ -2,9 +2,9 @@ import django.contrib.postgres.fields
 import django.contrib.postgres.indexes
 import django.db.models.deletion
 import django.utils.timezone
-import memoryhub.core.ids
 from django.db import migrations, models
 
+import memoryhub.core.ids
 from memoryhub.core.tenancy import tenant_policy
 
 IMMUTABLE = """

@@ -1,9 +1,10 @@
+import uuid
+
 import django.db.models.deletion
 import django.utils.timezone
-import memoryhub.core.ids
-import uuid
 from django.db import migrations, models
 
+import memoryhub.core.ids
 from memoryhub.core.tenancy import tenant_policy
 
 

@@ -45,7 +45,8 @@ class MiniLMEmbedder:
         # A spinning thread would take the core that Postgres needs.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         tensors = load_safetensors(weights)
-        names = list(tensors)
+        # The pooler and the position ids are not part of a sentence embedding, and not part of the graph.
+        names = [name for name in tensors if not name.startswith("pooler.") and name != "embeddings.position_ids"]
         self._tensors = [np.ascontiguousarray(tensors[name]) for name in names]
         options.add_external_initializers(names, [ort.OrtValue.ortvalue_from_numpy(one) for one in self._tensors])
         self._session = ort.InferenceSession(GRAPH.read_bytes(), options, providers=["CPUExecutionProvider"])

@@ -15,7 +15,9 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--agent", required=True, help="The agent's name: letters, digits, - and _.")
-        parser.add_argument("--workspace", default=DEFAULT_WORKSPACE, help="The workspace's slug. Default: %(default)s.")
+        parser.add_argument(
+            "--workspace", default=DEFAULT_WORKSPACE, help="The workspace's slug. Default: %(default)s."
+        )
         parser.add_argument("--mode", choices=MemoryMode.values, help="The memory mode of a new agent. Default: full.")
         parser.add_argument(
             "--scopes",

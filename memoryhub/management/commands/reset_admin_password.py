@@ -21,7 +21,5 @@ class Command(BaseCommand):
             raise CommandError(f"There is nobody called {username}.")
         with as_person(user.id):
             workspaces = list(Membership.objects.filter(user=user).values_list("workspace_id", flat=True))
-        password = password_reset(
-            user=user, workspace_ids=workspaces, actor=Actor.command("reset_admin_password")
-        )
+        password = password_reset(user=user, workspace_ids=workspaces, actor=Actor.command("reset_admin_password"))
         self.stdout.write(password)
