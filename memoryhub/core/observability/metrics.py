@@ -18,7 +18,7 @@ if os.environ.get(MULTIPROC_DIR):
     Path(os.environ[MULTIPROC_DIR]).mkdir(parents=True, exist_ok=True)
 
 from django.db import Error as DatabaseError  # noqa: E402
-from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram  # noqa: E402
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram  # noqa: E402
 from prometheus_client.core import GaugeMetricFamily  # noqa: E402
 from prometheus_client.exposition import choose_encoder  # noqa: E402
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead  # noqa: E402
@@ -83,7 +83,9 @@ def render(accept: str = "") -> tuple[bytes, str]:
     offered = OPENMETRICS if not accept or "*/*" in accept else accept
     encode, content_type = choose_encoder(offered)
     registry = CollectorRegistry()
-    if os.environ.get(MULTIPROC_DIR):
+    directory = os.environ.get(MULTIPROC_DIR)
+    if directory:
+        _forget_the_dead(Path(directory))
         MultiProcessCollector(registry)
     else:
         for collector in (REQUESTS, REQUEST_SECONDS, SURFACINGS, SURFACED_ITEMS, DEGRADED, EMBEDDER_CALLS):
@@ -94,10 +96,16 @@ def render(accept: str = "") -> tuple[bytes, str]:
     return encode(registry), content_type
 
 
-def process_ended(pid: int) -> None:
-    """Forget the gauges of a worker that is gone; gunicorn's `child_exit` calls it."""
-    if os.environ.get(MULTIPROC_DIR):
-        mark_process_dead(pid)
+def _forget_the_dead(directory: Path) -> None:
+    """Drop the gauges of processes that are gone, so that a breaker that died open does not stay open for ever."""
+    for file in directory.glob("gauge_live*_*.db"):
+        pid = int(file.stem.rpartition("_")[2])
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            mark_process_dead(pid)
+        except PermissionError:
+            continue
 
 
 class _DatabaseFigures(Collector):
@@ -119,19 +127,3 @@ class _DatabaseFigures(Collector):
         failed = GaugeMetricFamily("memoryhub_scrape_errors", "Figures that could not be read at this scrape.")
         failed.add_metric((), errors)
         yield failed
-
-
-__all__ = [
-    "BREAKER_OPEN",
-    "DEGRADED",
-    "EMBEDDER_CALLS",
-    "EMBEDDER_SECONDS",
-    "REGISTRY",
-    "REQUESTS",
-    "REQUEST_SECONDS",
-    "breaker_changed",
-    "count_surfacing",
-    "process_ended",
-    "render",
-    "scraped",
-]
