@@ -1,0 +1,79 @@
+"""Text into lexemes, the same for what is stored and for what is asked. Pure.
+
+Words are runs of letters and digits, folded and, in a language that has a stemmer, stemmed. Scripts written without
+spaces are cut into overlapping pairs of characters.
+"""
+
+import re
+import unicodedata
+from collections.abc import Iterator
+from functools import lru_cache
+
+import snowballstemmer
+
+LONGEST = 64
+_WORD = re.compile(r"[^\W_]+")
+_CLITIC = re.compile(r"['\u2019](s|re|ve|ll|m|d|t)\b")
+_UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]+")
+
+# Words that tell nothing of what a sentence is about. A short list of our own: it only saves work, idf does the rest.
+STOP_WORDS = {
+    "english": frozenset(
+        """a about after again all also am an and any are as at be because been before being between both but by can
+        could d did do does doing don down during each few for from further had has have having he her here hers
+        herself him himself his how i if in into is it its itself just ll m me more most my myself no nor not now of
+        off on once only or other our ours ourselves out over own re s same she should so some such t than that the
+        their theirs them themselves then there these they this those through to too under until up ve very was we
+        were what when where which while who whom why will with would you your yours yourself yourselves""".split()
+    ),
+}
+
+
+def lexemes(text: str, config: str = "english") -> list[str]:
+    """The lexemes of `text` in order, with repeats. `config` is a Snowball language, or `simple` for no stemming."""
+    return list(_lexemes(text, config))
+
+
+def stemmed(word: str, config: str) -> str:
+    return _stem(config, word)
+
+
+def _lexemes(text: str, config: str) -> Iterator[str]:
+    folded = unicodedata.normalize("NFKC", text).casefold()
+    if config == "english":
+        folded = _CLITIC.sub("", folded)
+    stop = STOP_WORDS.get(config, frozenset())
+    for word in _WORD.findall(folded):
+        if word in stop:
+            continue
+        if word.isascii() or not _UNSPACED.search(word):
+            yield _stem(config, word)[:LONGEST]
+        else:
+            yield from _pairs(word, config)
+
+
+def _pairs(word: str, config: str) -> Iterator[str]:
+    at = 0
+    for run in _UNSPACED.finditer(word):
+        if run.start() > at:
+            yield _stem(config, word[at : run.start()])[:LONGEST]
+        characters = run.group()
+        if len(characters) == 1:
+            yield characters
+        yield from (characters[i : i + 2] for i in range(len(characters) - 1))
+        at = run.end()
+    if at < len(word):
+        yield _stem(config, word[at:])[:LONGEST]
+
+
+@lru_cache(maxsize=65_536)
+def _stem(config: str, word: str) -> str:
+    if config not in _languages() or len(word) > LONGEST:
+        return word
+    # A stemmer keeps its word in itself and is not for several threads at once; a fresh one is cheap next to a miss.
+    return snowballstemmer.stemmer(config).stemWord(word)
+
+
+@lru_cache(maxsize=1)
+def _languages() -> frozenset[str]:
+    return frozenset(snowballstemmer.algorithms())
