@@ -6,3 +6,9 @@ class FactsConfig(AppConfig):
 
     name = "facts"
     default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        from facts.indexing import KIND, version_texts
+        from memoryhub.core.search.texts import register_texts
+
+        register_texts(KIND, version_texts)

@@ -20,3 +20,7 @@ class VersionConflict(FactError):
 
 class NotPossible(FactError):
     """The fact's present state does not allow it."""
+
+
+class RecordingPaused(FactError):
+    """Nothing is kept about this subject now."""

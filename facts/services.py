@@ -14,7 +14,7 @@ from audit.actors import Actor
 from audit.services import record
 from facts.decision import Decision, Identity, Known, Outcome, Stated, attribute_key, decide, entity_key
 from facts.exceptions import NotPossible, UnknownFact, VersionConflict
-from facts.indexing import index_versions, reindex_fact
+from facts.indexing import index_versions
 from facts.models import Evidence, EvidenceKind, Fact, FactTransition, FactType, FactVersion, Source, Status
 from sessions.models import Subject, Turn
 
@@ -178,7 +178,6 @@ def fact_mark_stale(
             return latest
         raise NotPossible("fact", f"This fact has no current version: its latest one is {latest.status}.")
     _transition(current, Status.STALE, actor=actor, reason=reason, note=note)
-    reindex_fact(fact)
     record(
         actor,
         "fact.marked_stale",
@@ -215,7 +214,6 @@ def fact_restore(
     for current in fact.versions.filter(status=Status.CURRENT):
         _transition(current, Status.SUPERSEDED, actor=actor, reason=reason)
     _transition(version, Status.CURRENT, actor=actor, reason=reason, note=note)
-    reindex_fact(fact)
     record(
         actor,
         "fact.restored",

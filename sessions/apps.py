@@ -8,3 +8,9 @@ class SessionsConfig(AppConfig):
     # django.contrib.sessions owns the label "sessions".
     label = "memory_sessions"
     default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        from memoryhub.core.search.texts import register_texts
+        from sessions.indexing import KIND, turn_texts
+
+        register_texts(KIND, turn_texts)

@@ -20,3 +20,7 @@ class TurnConflict(RecordingError):
 
 class UnknownSession(RecordingError):
     """No such session in this workspace."""
+
+
+class UnknownSubject(RecordingError):
+    """Nobody is known here by that id."""

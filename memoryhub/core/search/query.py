@@ -18,12 +18,14 @@ K1, B = 1.2, 0.75
 class Candidate:
     """An item's raw features: cosine by view (the best piece), -1..1, and BM25 by view, from 0 up.
 
-    A view is missing where the item has no vector of the asked model, or no lexeme of the query.
+    `coverage` is the share of the query's weight (idf) whose lexemes stand in the item, 0..1, by view. A view is
+    missing where the item has no vector of the asked model, or no lexeme of the query.
     """
 
     item: UUID
     cosines: Mapping[str, float]
     words: Mapping[str, float]
+    coverage: Mapping[str, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,18 +66,22 @@ def candidates(
         "lexemes": list(dict.fromkeys(lexemes)),
         "model": model or "",
         "vector": HalfVector(vector).to_text() if vector is not None else None,
+        "asked": len(set(lexemes)),
         "limit": limit,
     } | parameters
     with connection.cursor() as cursor:
         cursor.execute(sql, values)
         rows = cursor.fetchall()
     split = len(vector_views)
-    width = len(columns)
+    width = len(columns) + len(word_views)
     items = [
         Candidate(
             item=row[0],
             cosines={view: row[1 + at] for at, view in enumerate(vector_views) if row[1 + at] is not None},
             words={view: row[1 + split + at] for at, view in enumerate(word_views) if row[1 + split + at]},
+            coverage={
+                view: row[1 + len(columns) + at] for at, view in enumerate(word_views) if row[1 + len(columns) + at]
+            },
         )
         for row in rows
     ]
@@ -93,10 +99,15 @@ def _statement(vector_views: tuple[str, ...], word_views: tuple[str, ...]) -> tu
     parameters = {f"v{at}": view for at, view in enumerate(vector_views)}
     parameters |= {f"w{at}": view for at, view in enumerate(word_views)}
     columns = [*parameters]
+    coverages = [f"c{at}" for at in range(len(word_views))]
     vectors = ", ".join(
         f"max(similarity) filter (where view = %(v{at})s)::float8 as v{at}" for at in range(len(vector_views))
     )
-    words = ", ".join(f"sum(score) filter (where view = %(w{at})s)::float8 as w{at}" for at in range(len(word_views)))
+    words = ", ".join(
+        f"sum(score) filter (where view = %(w{at})s)::float8 as w{at}, "
+        f"(sum(idf / total) filter (where view = %(w{at})s))::float8 as c{at}"
+        for at in range(len(word_views))
+    )
     listed = ", ".join(f"%({name})s" for name in columns if name.startswith("w"))
     with_vectors = (
         f"""v as materialized (
@@ -110,7 +121,7 @@ def _statement(vector_views: tuple[str, ...], word_views: tuple[str, ...]) -> tu
     )
     joined = "v full join b using (item)" if vector_views else "b"
     # Absent words score 0 for every item that has any other feature.
-    word_columns = ", ".join(f"coalesce(w{at}, 0) as w{at}" for at in range(len(word_views)))
+    word_columns = ", ".join(f"coalesce(w{at}, 0) as w{at}, c{at}" for at in range(len(word_views)))
     all_columns = ", ".join([*(f"v{at}" for at in range(len(vector_views))), word_columns])
     extremes = ", ".join(f"min({name}) as {name}_low, max({name}) as {name}_high" for name in columns)
     extreme_names = ", ".join(f"e.{name}_low, e.{name}_high" for name in columns)
@@ -123,17 +134,24 @@ def _statement(vector_views: tuple[str, ...], word_views: tuple[str, ...]) -> tu
         from {Posting._meta.db_table}
         where workspace_id = %(workspace)s and subject_id = %(subject)s and kind = %(kind)s
           and lexeme = any(%(lexemes)s) and view in ({listed})),
+      c as materialized (
+        select view, items, length from {Corpus._meta.db_table}
+        where workspace_id = %(workspace)s and subject_id = %(subject)s and kind = %(kind)s and items > 0),
+      t as materialized (
+        select d.view, d.lexeme, ln(1 + (greatest(c.items, d.df) - d.df + 0.5) / (d.df + 0.5)) as idf
+        from (select distinct view, lexeme, df from p) d join c using (view)),
+      g as (
+        select t.view, sum(t.idf) + (%(asked)s - count(*)) * ln(1 + (min(c.items) + 0.5) / 0.5) as total
+        from t join c using (view) group by t.view),
       b as (
         select item, {words} from (
-          select p.item, p.view,
-            ln(1 + (greatest(c.items, p.df) - p.df + 0.5) / (p.df + 0.5)) * p.frequency * {K1 + 1}
+          select p.item, p.view, t.idf, g.total,
+            t.idf * p.frequency * {K1 + 1}
               / (p.frequency + {K1} * ({1 - B} + {B} * p.length / greatest(c.length::float8 / c.items, 1))) as score
-          from p join {Corpus._meta.db_table} c
-            on c.workspace_id = %(workspace)s and c.subject_id = %(subject)s and c.kind = %(kind)s
-              and c.view = p.view and c.items > 0
+          from p join t using (view, lexeme) join c using (view) join g using (view)
         ) s group by item),
       j as materialized (select item, {all_columns} from {joined}),
       e as (select {extremes} from j)
-      select j.item, {", ".join(f"j.{name}" for name in columns)}, {extreme_names}
+      select j.item, {", ".join(f"j.{name}" for name in [*columns, *coverages])}, {extreme_names}
       from j, e order by {order} desc, j.item limit %(limit)s"""  # noqa: S608 - built from our own names alone
     return sql, parameters
