@@ -24,3 +24,7 @@ class NotPossible(FactError):
 
 class RecordingPaused(FactError):
     """Nothing is kept about this subject now."""
+
+
+class SurfacingPaused(FactError):
+    """Nothing about this subject is given out now."""

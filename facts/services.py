@@ -13,7 +13,7 @@ from django.utils import timezone
 from audit.actors import Actor
 from audit.services import record
 from facts.decision import Decision, Identity, Known, Outcome, Stated, attribute_key, decide, entity_key
-from facts.exceptions import NotPossible, UnknownFact, VersionConflict
+from facts.exceptions import NotPossible, RecordingPaused, UnknownFact, VersionConflict
 from facts.indexing import index_versions
 from facts.models import Evidence, EvidenceKind, Fact, FactTransition, FactType, FactVersion, Source, Status
 from sessions.models import Subject, Turn
@@ -63,10 +63,13 @@ def facts_record(
 ) -> list[Written]:
     """Write facts in order: each is added, confirms a known one, or supersedes it by a new version.
 
-    Raises UnknownFact when `replaces` names no fact of this subject; nothing is written then.
+    Raises UnknownFact when `replaces` names no fact of this subject, RecordingPaused when an agent writes about
+    somebody of whom nothing is kept now; nothing is written then.
     """
     # Writers of one subject's facts go one after the other: two equal statements become one fact.
     subject = Subject.objects.select_for_update().get(pk=subject.pk)
+    if subject.recording_paused_at and source in (Source.AGENT, Source.TOOL):
+        raise RecordingPaused("user_id", "Recording is paused for this person.")
     written = []
     for position, stated in enumerate(facts):
         known = _known(subject, stated, f"facts[{position}].replaces")

@@ -1,6 +1,6 @@
 """Writing episodic memory. Every function runs in the caller's workspace transaction: check, write, record."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -12,10 +12,14 @@ from django.utils import timezone
 
 from audit.actors import Actor
 from audit.services import record
-from sessions.content import MessageContent, message_digest
+from sessions.content import MessageContent, compact_json, message_digest
 from sessions.exceptions import SessionOfAnother, TurnConflict, UnknownSession
 from sessions.indexing import index_turns
 from sessions.models import Session, Subject, Turn, TurnRole
+
+NAME_LENGTH = 256
+PAUSES = ("recording", "extraction", "surfacing")
+MAX_INDEX = 2**31 - 1
 
 
 @dataclass(frozen=True)
@@ -159,6 +163,32 @@ def session_close(*, workspace_id: UUID, agent_id: UUID, session_id: str, actor:
     return session
 
 
+def subject_restrict(*, subject: Subject, restricted: bool, actor: Actor, reason: str = "requested") -> Subject:
+    """Restrict a person's memory (kept, but neither surfaced nor extracted from), or lift it. Twice changes nothing."""
+    subject = Subject.objects.select_for_update().get(pk=subject.pk)
+    if bool(subject.restricted_at) != restricted:
+        subject.restricted_at = timezone.now() if restricted else None
+        subject.save(update_fields=["restricted_at"])
+        action = "subject.restricted" if restricted else "subject.unrestricted"
+        record(actor, action, subject, subject=subject.id, reason=reason)
+    return subject
+
+
+def subject_pause(
+    *, subject: Subject, what: Collection[str], paused: bool, actor: Actor, reason: str = "requested"
+) -> Subject:
+    """Pause or resume `recording`, `extraction`, `surfacing` for a person. What is so already is left as it is."""
+    subject = Subject.objects.select_for_update().get(pk=subject.pk)
+    changed = [part for part in PAUSES if part in what and bool(getattr(subject, f"{part}_paused_at")) != paused]
+    if changed:
+        for part in changed:
+            setattr(subject, f"{part}_paused_at", timezone.now() if paused else None)
+        subject.save(update_fields=[f"{part}_paused_at" for part in changed])
+        action = "subject.paused" if paused else "subject.resumed"
+        record(actor, action, subject, subject=subject.id, reason=reason, data={"what": changed})
+    return subject
+
+
 def _session_locked(
     *, workspace_id: UUID, subject: Subject, agent_id: UUID, external_id: str, at: tuple[datetime, datetime]
 ) -> Session:
@@ -215,6 +245,8 @@ def _place(session: Session, turns: Sequence[TurnInput], now: datetime) -> tuple
             sent.append(there)
             continue
         index = turn.index if turn.index is not None else next_index
+        if index > MAX_INDEX:
+            raise TurnConflict(f"{path}.turn_index", "The session has no index left after its last turn.")
         next_index = max(next_index, index + 1)
         row = Turn(
             workspace_id=session.workspace_id,
@@ -225,7 +257,8 @@ def _place(session: Session, turns: Sequence[TurnInput], now: datetime) -> tuple
             name=turn.name,
             content=turn.message.content,
             text=turn.message.text or _tool_text(turn),
-            tool_name=turn.tool_name or (turn.message.tool_calls[0][1] if turn.message.tool_calls else ""),
+            tool_name=turn.tool_name
+            or (turn.message.tool_calls[0][1][:NAME_LENGTH] if turn.message.tool_calls else ""),
             tool_input=turn.tool_input,
             tool_result=turn.tool_result,
             metadata=turn.metadata,
@@ -244,7 +277,7 @@ def _tool_text(turn: TurnInput) -> str:
     """The readable text of a turn that carries its tool result beside its content."""
     if turn.tool_result is None:
         return ""
-    return turn.tool_result if isinstance(turn.tool_result, str) else str(turn.tool_result)
+    return turn.tool_result if isinstance(turn.tool_result, str) else compact_json(turn.tool_result)
 
 
 def _mark_orphans(session: Session, new: Sequence[Turn], turns: Sequence[TurnInput]) -> None:
