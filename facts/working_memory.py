@@ -12,7 +12,6 @@ from uuid import UUID
 from django.conf import settings
 from django.db.models import Q
 from django.utils import timezone
-from memoryhub.core.search.services import pending_count
 
 from audit.actors import Actor
 from facts.block import RENDERING, Block, BlockFact, BlockTurn, build_block
@@ -21,6 +20,7 @@ from facts.recall import Item, Receipted, surface
 from facts.retrieval.results import FactHit, FactSearch
 from facts.retrieval.search import Query, prepare_query, search_facts
 from memoryhub.access.models import MemoryMode
+from memoryhub.core.search.services import pending_count
 from memoryhub.core.tenancy import in_workspace
 from memoryhub.core.tokens import estimate_tokens
 from sessions.exceptions import UnknownSession
