@@ -24,7 +24,7 @@ SLEEP = "import time; time.sleep(600)"
 FAMILY = f"import subprocess, sys; p = subprocess.Popen([sys.executable, '-c', {SLEEP!r}]); note(p.pid); p.wait()"
 STUBBORN = f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); note(); {SLEEP}"
 
-def child(name, program):
+def child(name, program, **more):
     starts = iter(range(1, 1000))
     def start():
         path = directory / f"{name}.{next(starts)}"
@@ -34,10 +34,10 @@ def child(name, program):
             f"p.write_text(' '.join(map(str, [os.getpid(), *more]))); p.rename({str(path)!r})\\n"
         )
         return spawn([sys.executable, "-c", note + program])
-    return Child(name, start)
+    return Child(name, start, **more)
 
 with Supervisor(log=lambda line: print(line, flush=True)) as supervisor:
-    supervisor.start(child("plain", f"note(); {SLEEP}"))
+    supervisor.start(child("plain", f"note(); {SLEEP}", ready=lambda: not (directory / "hold").exists()))
     supervisor.start(child("family", FAMILY))
     supervisor.start(child("stubborn", STUBBORN))
     supervisor.watch()
@@ -108,6 +108,18 @@ def test_what_a_killed_child_leaves_running_is_ended_before_it_starts_again(pare
     os.kill(leader, signal.SIGKILL)
     parent.pids("family", start=2)
     assert not runs(grandchild)
+
+
+def test_a_child_waits_for_what_it_stands_on(parent: Parent) -> None:
+    hold = parent.directory / "hold"
+    hold.touch()
+    os.kill(parent.pids("plain")[0], signal.SIGKILL)
+    os.kill(parent.pids("family")[0], signal.SIGKILL)
+    os.kill(parent.pids("family", start=2)[0], signal.SIGKILL)
+    parent.pids("family", start=3)  # twice again by now, and the other not once
+    assert not (parent.directory / "plain.2").exists()
+    hold.unlink()
+    parent.pids("plain", start=2)
 
 
 def test_a_child_that_keeps_dying_is_started_ever_more_slowly(parent: Parent) -> None:

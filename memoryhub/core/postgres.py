@@ -49,6 +49,7 @@ PORT = 5432  # names the socket file; nothing listens on TCP
 LONGEST_SOCKET_PATH = 80  # the systems' limits lie between 92 and 108 bytes
 SYSTEM_DIR = Path("/var/lib/memoryhub")
 TEMPORARY = Path("/tmp")  # noqa: S108 - short by nature; what is used in it is checked for its owner
+STOPPING = 6.0  # seconds in which a hub that was told to stop has stopped
 LARGEST_LOG = 10 * 1024 * 1024  # bytes; then it is moved aside at the next start
 
 # Given on the command line, so that they hold for clusters made by earlier versions of the hub too.
@@ -63,6 +64,8 @@ OPTIONS: Mapping[str, str] = {
     "jit": "off",
     "synchronous_commit": "on",
     "wal_compression": "on",
+    # After a kill, one call instead of opening each file: seconds on a slow disk. Linux alone has it.
+    **({"recovery_init_sync_method": "syncfs"} if sys.platform == "linux" else {}),
     "timezone": "UTC",
     "log_timezone": "UTC",
     # People's words must not reach the log. An ERROR can quote a value in its very message and goes to the client
@@ -170,8 +173,8 @@ class EmbeddedPostgres:
     def start(self, patience: float = 15.0) -> subprocess.Popen[bytes]:
         """Start the server, making the cluster first if there is none; returns its process, see `wait_ready`.
 
-        What is left of a killed predecessor gets up to `patience` seconds to go away. Raises DataDirectoryInUse when
-        another hub's server stays, PostgresError for anything else.
+        What is left of a killed predecessor gets up to `patience` seconds to go away, a hub that lives and may be
+        stopping six. Raises DataDirectoryInUse when another hub's server stays, PostgresError for anything else.
         """
         try:
             self._make_directories()
@@ -197,6 +200,14 @@ class EmbeddedPostgres:
             # From here on the server alone holds the lock, through its copy: it is free as soon as no backend lives.
             os.close(lock)
         return self.process
+
+    def ready(self) -> bool:
+        """Whether the server takes connections now."""
+        try:
+            psycopg.connect(self.dsn(), connect_timeout=2).close()
+        except psycopg.OperationalError:
+            return False
+        return True
 
     def wait_ready(self, timeout: float = 60.0) -> None:
         """Return when the server takes connections; recovery after a kill may take some seconds."""
@@ -280,12 +291,13 @@ class EmbeddedPostgres:
                 except BlockingIOError:
                     waited = time.monotonic() - begun
                     owner = _number(os.pread(lock, 32, 0))
-                    if waited > patience:
+                    lives = owner is not None and _alive(owner)
+                    if waited > (min(patience, STOPPING) if lives else patience):
                         raise DataDirectoryInUse(
                             f"another MemoryHub (process {owner or 'unknown'}) is using {self.data_dir}: stop it, or "
                             "set MEMORYHUB_DATA_DIR to another directory"
                         ) from None
-                    if owner is not None and not _alive(owner):
+                    if owner is not None and not lives:
                         self._end_leftovers(waited)
                 time.sleep(0.05)
             os.ftruncate(lock, 0)

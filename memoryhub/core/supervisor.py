@@ -94,8 +94,9 @@ def spawn(
 class Child:
     """One program to keep running.
 
-    `start` returns its new process (see `spawn`) or raises StartError. `last` stops it after all others, with all
-    the time that is left; `last_resort` is then sent to its leader before its group is killed.
+    `start` returns its new process (see `spawn`) or raises StartError. A child that died waits, before it is started
+    again, until `ready()` is true: what it stands on may have died too. `last` stops it after all others, with all the
+    time that is left; `last_resort` is then sent to its leader before its group is killed.
     """
 
     name: str
@@ -103,6 +104,7 @@ class Child:
     stop_signal: int = signal.SIGTERM
     last: bool = False
     last_resort: int | None = None
+    ready: Callable[[], bool] | None = None
 
     process: subprocess.Popen[bytes] | None = field(default=None, init=False)
     starts: int = field(default=0, init=False)
@@ -211,6 +213,9 @@ class Supervisor:
     def _restart_due(self) -> None:
         for child in self.children:
             if self.stopping or child.due_at is None or child.due_at > time.monotonic():
+                continue
+            if child.ready is not None and not child.ready():
+                child.due_at = time.monotonic() + FIRST_DELAY
                 continue
             try:
                 self._start(child)

@@ -67,8 +67,8 @@ class Command(BaseCommand):
         """Bring everything up in order, then watch it until asked to stop."""
         make_secret_key(settings.DATA_DIR)
         self.check()
-        if settings.EMBEDDED_DATABASE:
-            server = EmbeddedPostgres(settings.DATA_DIR)
+        server = EmbeddedPostgres(settings.DATA_DIR) if settings.EMBEDDED_DATABASE else None
+        if server is not None:
             supervisor.start(server.child())
             server.wait_ready()
         call_command("migrate", database="owner", interactive=False, verbosity=0)
@@ -83,7 +83,9 @@ class Command(BaseCommand):
         supervisor.start(web)
         for name, command in BACKGROUND.items():
             if command in get_commands():
-                supervisor.start(Child(name, partial(start_command, name, command)))
+                # Without the database it would only die again; the web server can at least say what is missing.
+                ready = server.ready if server is not None else None
+                supervisor.start(Child(name, partial(start_command, name, command), ready=ready))
 
         host, port = listener.getsockname()[:2]
         begun = time.monotonic()
