@@ -115,7 +115,7 @@ def _statement(vector_views: tuple[str, ...], word_views: tuple[str, ...]) -> tu
             select item, view, 1 - (embedding <=> %(vector)s::halfvec) as similarity
             from {Vector._meta.db_table}
             where workspace_id = %(workspace)s and subject_id = %(subject)s and kind = %(kind)s and model = %(model)s
-          ) s group by item),"""
+          ) s group by item),"""  # noqa: S608 - our own names alone
         if vector_views
         else ""
     )
