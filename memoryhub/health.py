@@ -140,7 +140,7 @@ def look_at_queues() -> Queues:
     states: dict[str, int] = {state.value: 0 for state in ExtractionState}
     for workspace_id in Workspace.objects.values_list("id", flat=True):
         with in_workspace(workspace_id):
-            indexing.add(Pending.objects.aggregate(count=Count("pk"), oldest=Min("created_at")))
+            indexing.add(Pending.objects.aggregate(count=Count("pk"), oldest=Min("since")))
             extraction.add(
                 Session.objects.filter(extract_due_at__lte=now).aggregate(
                     count=Count("pk"), oldest=Min("extract_due_at")

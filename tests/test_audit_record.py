@@ -61,14 +61,12 @@ def test_the_package_itself_offers_record(workspace_id):
         assert audit.receipt(entry) == f"mh1:{entry.id}:{bytes(entry.leaf).hex()}"
 
 
-@pytest.mark.django_db(transaction=True)
-def test_an_entry_outside_a_transaction_is_refused(workspace_id):
+def test_an_entry_outside_a_transaction_is_refused(hub_db, workspace_id):
     with pytest.raises(NotInTransaction):
         record(AGENT, "session.closed", workspace_id=workspace_id)
 
 
-@pytest.mark.django_db(transaction=True)
-def test_an_entry_is_rolled_back_with_what_it_tells_of(workspace_id):
+def test_an_entry_is_rolled_back_with_what_it_tells_of(hub_db, workspace_id):
     class Halfway(Exception):
         pass
 
@@ -253,7 +251,6 @@ references = st.none() | st.tuples(
 )
 
 
-@pytest.mark.django_db(transaction=True)
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     actor=actors,
@@ -266,7 +263,7 @@ references = st.none() | st.tuples(
     commit=st.none() | st.dictionaries(st.sampled_from(["block", "message"]), st.text(max_size=50)),
     request_id=st.none() | st.from_regex(r"[A-Za-z0-9._-]{8,64}", fullmatch=True),
 )
-def test_the_leaf_is_the_same_after_a_round_trip(workspace_id, request_id, commit, **fields):
+def test_the_leaf_is_the_same_after_a_round_trip(hub_db, workspace_id, request_id, commit, **fields):
     with request_id_scope(request_id), in_workspace(workspace_id):
         written = record(action="memory.surfaced", commit=_encodable(commit), **fields)
     connection.close()  # nothing may come from what this connection or this object remembers
