@@ -109,6 +109,7 @@ TEMPLATES = [
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
             ],
+            "libraries": {"console": "memoryhub.console.template_tags"},
         },
     },
 ]
@@ -179,8 +180,11 @@ SPECTACULAR_SETTINGS = {
     "SERVE_INCLUDE_SCHEMA": False,
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
-    "COMPONENT_SPLIT_REQUEST": True,
+    "COMPONENT_SPLIT_PATCH": False,
     "SCHEMA_PATH_PREFIX": "/api/v1",
+    # Choices stay where they are used, instead of under names made up from their first field.
+    "POSTPROCESSING_HOOKS": ["memoryhub.api.schema.without_enum_ids"],
+    "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
 }
 
 Q_CLUSTER = {

@@ -1,0 +1,330 @@
+"""What callers get back. Nothing is in an answer that its serializer does not name; a field without a value is null."""
+
+from decimal import Decimal
+from typing import Any
+
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+
+from audit.actors import ActorKind
+from audit.models import Entry, Outcome
+from audit.services import receipt
+from facts.block import TURN_CHARACTERS
+from facts.decision import Outcome as WriteOutcome
+from facts.models import EvidenceKind, FactType, Source
+from memoryhub.api.inputs import SURFACED_STATUSES
+from memoryhub.core.text import one_line
+from sessions.models import Turn, TurnRole
+
+STATUSES = [status.value for status in SURFACED_STATUSES]
+
+
+# Docstrings of these classes stand in the API's description.
+
+
+class Output(serializers.Serializer[Any]):
+    # An object of an answer.
+    pass
+
+
+@extend_schema_field({"type": "string", "pattern": r"^-?[0-9]+(\.[0-9]+)?$", "example": "20000"})
+class Amount(serializers.Field[Decimal, Any, str, Any]):
+    """A number as a string without trailing zeros: no digit is lost on the way."""
+
+    def to_representation(self, value: Decimal) -> str:
+        text = format(value, "f")
+        return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+class ErrorDetail(Output):
+    code = serializers.CharField(help_text="A word to branch on.")
+    message = serializers.CharField(help_text="A sentence for the person who reads it.")
+    fields = serializers.DictField(  # type: ignore[assignment]
+        child=serializers.ListField(child=serializers.CharField()),
+        help_text="What is wrong where, by path: `turns[2].role`.",
+    )
+
+
+class ErrorOut(Output):
+    error = ErrorDetail()
+
+
+# Recording
+
+
+class RecordedTurnOut(Output):
+    turn_index = serializers.IntegerField(source="index")
+    id = serializers.UUIDField(help_text="The hub's id of the turn.")
+    client_id = serializers.CharField(allow_null=True, help_text="Yours, where you gave one.")
+
+
+class ExtractionStateOut(Output):
+    state = serializers.ChoiceField(
+        ("off", "due", "idle", "paused"),
+        help_text="`off`: this hub, or this agent's mode, extracts nothing. `idle`: nothing waits.",
+    )
+    due_at = serializers.DateTimeField(allow_null=True)
+
+
+class TurnsOut(Output):
+    session_id = serializers.CharField()
+    recorded = serializers.IntegerField(help_text="How many were new.")
+    duplicates = serializers.IntegerField(help_text="How many were known already, with the same content.")
+    paused = serializers.ChoiceField(("recording",), allow_null=True, help_text="Why nothing was kept.")
+    turns = RecordedTurnOut(many=True)
+    extraction = ExtractionStateOut()
+
+
+class ClosedOut(Output):
+    session_id = serializers.CharField()
+    closed_at = serializers.DateTimeField()
+    extraction = ExtractionStateOut()
+
+
+# Surfacing
+
+
+class FactOut(Output):
+    """A version of a fact."""
+
+    # Made from a FactHit.
+
+    fact_id = serializers.UUIDField(source="version.fact_id")
+    handle = serializers.CharField(source="version.fact.handle_text", help_text="Short name, counted per person: F12.")
+    version = serializers.IntegerField(source="version.number")
+    type = serializers.ChoiceField(FactType.choices, source="version.fact.type")
+    entity = serializers.CharField(source="version.fact.entity")
+    attribute = serializers.CharField(source="version.fact.attribute")
+    content = serializers.CharField(source="version.content")
+    value = Amount(source="version.value", allow_null=True)
+    unit = serializers.CharField(source="version.unit")
+    mentions = serializers.ListField(child=serializers.CharField(), source="version.mentions")
+    confidence = serializers.FloatField(source="version.confidence")
+    source = serializers.ChoiceField(Source.choices, source="version.source", help_text="Who vouches for it.")  # type: ignore[assignment]
+    status = serializers.ChoiceField(STATUSES, source="version.status")
+    status_at = serializers.DateTimeField(source="version.status_at", help_text="Since when the status holds.")
+    session_id = serializers.CharField(
+        source="version.session.external_id", allow_null=True, help_text="The session it was learned in."
+    )
+    valid_from = serializers.DateTimeField(source="version.valid_from")
+    expires_at = serializers.DateTimeField(source="version.expires_at", allow_null=True)
+    pinned = serializers.BooleanField(source="version.fact.pinned")
+
+
+class FoundFactOut(FactOut):
+    score = serializers.FloatField(help_text="0..1; means the same under any embedder.")
+    scores = serializers.DictField(child=serializers.FloatField(), help_text="The parts of the score.")
+
+
+class ReceiptOut(Output):
+    # What stands in every answer that holds memory.
+
+    recall_id = serializers.UUIDField(allow_null=True, help_text="Null when nobody is known by that id.")
+    receipt = serializers.CharField(allow_null=True, help_text="Names the audit entry and pins its content.")
+
+
+class RecentTurnOut(Output):
+    id = serializers.UUIDField()
+    session_id = serializers.CharField(source="session.external_id")
+    turn_index = serializers.IntegerField(source="index")
+    role = serializers.ChoiceField(TurnRole.choices)
+    name = serializers.CharField()
+    text = serializers.SerializerMethodField(help_text=f"On one line, cut at {TURN_CHARACTERS} characters.")
+    timestamp = serializers.DateTimeField(source="occurred_at")
+
+    def get_text(self, turn: Turn) -> str:
+        return one_line(turn.text, TURN_CHARACTERS)
+
+
+class SearchResultTextOut(Output):
+    type = serializers.ChoiceField(("text",))
+    text = serializers.CharField()
+
+
+class SearchResultCitationsOut(Output):
+    enabled = serializers.BooleanField()
+
+
+class SearchResultOut(Output):
+    """A Messages API search_result block."""
+
+    type = serializers.ChoiceField(("search_result",))
+    source = serializers.CharField(help_text="`memory://facts/<fact_id>` or `memory://turns/<id>`.")  # type: ignore[assignment]
+    title = serializers.CharField()
+    content = SearchResultTextOut(many=True)
+    citations = SearchResultCitationsOut()
+
+
+PAUSED_HELP = "`surfacing`: the person is restricted or paused, so nothing is given out."
+
+
+class WorkingMemoryOut(ReceiptOut):
+    block = serializers.CharField(help_text="Ready to stand in the system prompt; empty when there is nothing to say.")
+    tokens_estimated = serializers.IntegerField()
+    facts = FoundFactOut(many=True, help_text="What stands in the block, in its order.")
+    recent_turns = RecentTurnOut(many=True)
+    search_results = SearchResultOut(many=True, help_text='Filled with `format: "search_results"`.')
+    omitted = serializers.IntegerField(help_text="Facts and turns that did not fit the budget.")
+    pending_turns = serializers.IntegerField(help_text="Items that are found by keyword only as yet.")
+    degraded = serializers.ListField(child=serializers.CharField(), help_text="Parts that failed and were left out.")
+    paused = serializers.ChoiceField(("surfacing",), allow_null=True, help_text=PAUSED_HELP)
+
+
+class HitOut(Output):
+    kind = serializers.ChoiceField(("fact", "turn"))
+    id = serializers.UUIDField(help_text="Of the fact or the turn.")
+    session_id = serializers.CharField(allow_null=True)
+    turn_index = serializers.IntegerField(allow_null=True)
+    role = serializers.ChoiceField(TurnRole.choices, allow_null=True)
+    handle = serializers.CharField(allow_null=True)
+    version = serializers.IntegerField(allow_null=True)
+    status = serializers.ChoiceField(STATUSES, allow_null=True)
+    valid_from = serializers.DateTimeField(help_text="Of a turn: when it was said.")
+    content = serializers.CharField()
+    score = serializers.FloatField()
+    scores = serializers.DictField(child=serializers.FloatField())
+
+
+class SearchOut(ReceiptOut):
+    hits = HitOut(many=True)
+    degraded = serializers.ListField(child=serializers.CharField())
+    paused = serializers.ChoiceField(("surfacing",), allow_null=True, help_text=PAUSED_HELP)
+
+
+# Facts
+
+NEXT_HELP = "Send it as `cursor` for the next page; null on the last."
+
+
+class FactPageOut(ReceiptOut):
+    facts = FactOut(many=True)
+    next = serializers.CharField(allow_null=True, help_text=NEXT_HELP)
+    paused = serializers.ChoiceField(("surfacing",), allow_null=True, help_text=PAUSED_HELP)
+
+
+class FactDetailOut(ReceiptOut):
+    fact = FactOut()
+
+
+class EvidenceOut(Output):
+    kind = serializers.ChoiceField(EvidenceKind.choices)
+    turn_id = serializers.UUIDField()
+    session_id = serializers.CharField(source="turn.session.external_id")
+    turn_index = serializers.IntegerField(source="turn.index")
+
+
+class TransitionOut(Output):
+    from_status = serializers.CharField(help_text="Empty for the first.")
+    to_status = serializers.CharField()
+    reason = serializers.CharField(help_text="A code.")
+    actor_kind = serializers.CharField()
+    at = serializers.DateTimeField()
+
+
+class FactVersionOut(FactOut):
+    evidence = EvidenceOut(many=True, source="version.evidence.all", help_text="The turns that state or confirm it.")
+    history = TransitionOut(many=True, source="version.transitions.all", help_text="How its status came about.")
+
+
+class FactVersionPageOut(ReceiptOut):
+    versions = FactVersionOut(many=True, help_text="Newest first.")
+    next = serializers.CharField(allow_null=True, help_text=NEXT_HELP)
+
+
+class FactWrittenOut(Output):
+    """What became of a fact that was sent."""
+
+    # Made from a Written.
+
+    fact_id = serializers.UUIDField(source="version.fact_id")
+    handle = serializers.CharField(source="version.fact.handle_text")
+    version = serializers.IntegerField(source="version.number")
+    outcome = serializers.ChoiceField([outcome.value for outcome in WriteOutcome])
+    reason = serializers.CharField(help_text="A code: why it was placed so.")
+
+
+class FactsWrittenOut(Output):
+    facts = FactWrittenOut(many=True, help_text="In the order sent.")
+
+
+class FactChangedOut(Output):
+    """Where a fact stands after a change. Its content is not repeated: reading is a call of its own, with a receipt."""
+
+    # Made from a FactVersion.
+
+    fact_id = serializers.UUIDField()
+    handle = serializers.CharField(source="fact.handle_text")
+    version = serializers.IntegerField(source="number")
+    status = serializers.ChoiceField(STATUSES)
+
+
+# Subjects
+
+
+class SubjectOut(Output):
+    subject_id = serializers.UUIDField(source="id", help_text="The hub's id of the person; stands in paths.")
+    user_id = serializers.CharField(source="external_id", help_text="Yours.")
+    created_at = serializers.DateTimeField()
+    restricted_at = serializers.DateTimeField(allow_null=True)
+    recording_paused_at = serializers.DateTimeField(allow_null=True)
+    extraction_paused_at = serializers.DateTimeField(allow_null=True)
+    surfacing_paused_at = serializers.DateTimeField(allow_null=True)
+
+
+class SubjectPageOut(Output):
+    subjects = SubjectOut(many=True, help_text="Newest first.")
+    next = serializers.CharField(allow_null=True, help_text=NEXT_HELP)
+
+
+class SubjectDetailOut(SubjectOut):
+    sessions = serializers.IntegerField()
+    turns = serializers.IntegerField()
+    facts = serializers.IntegerField()
+
+
+# Audit
+
+
+class ActorOut(Output):
+    kind = serializers.ChoiceField([kind.value for kind in ActorKind])
+    id = serializers.CharField()
+    credential = serializers.CharField(help_text="The public prefix of the key used.")
+
+
+class ObjectOut(Output):
+    kind = serializers.CharField()
+    id = serializers.CharField()
+
+
+class EntryOut(Output):
+    """One entry of the audit log."""
+
+    id = serializers.UUIDField()
+    at = serializers.DateTimeField()
+    actor = serializers.SerializerMethodField()
+    action = serializers.CharField()
+    object = serializers.SerializerMethodField()
+    subject_id = serializers.UUIDField(allow_null=True)
+    session_id = serializers.UUIDField(allow_null=True)
+    request_id = serializers.CharField()
+    outcome = serializers.ChoiceField(Outcome.choices)
+    reason = serializers.CharField(help_text="A code.")
+    data = serializers.DictField(help_text="Ids, numbers, codes and digests; never content.")  # type: ignore[assignment]
+    schema = serializers.IntegerField()
+    receipt = serializers.SerializerMethodField(help_text="What the caller of a surfacing was given.")
+
+    @extend_schema_field(ActorOut)
+    def get_actor(self, entry: Entry) -> dict[str, str]:
+        return {"kind": entry.actor_kind, "id": entry.actor_id, "credential": entry.credential}
+
+    @extend_schema_field(ObjectOut)
+    def get_object(self, entry: Entry) -> dict[str, str]:
+        return {"kind": entry.object_kind, "id": entry.object_id}
+
+    def get_receipt(self, entry: Entry) -> str:
+        return receipt(entry)
+
+
+class EntryPageOut(Output):
+    entries = EntryOut(many=True, help_text="Newest first.")
+    next = serializers.CharField(allow_null=True, help_text=NEXT_HELP)

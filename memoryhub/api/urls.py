@@ -1,0 +1,41 @@
+"""Addresses of the API, without trailing slashes."""
+
+from django.urls import path
+
+from memoryhub.api.views.audit import AuditLog
+from memoryhub.api.views.facts import FactDetail, FactRestore, Facts, FactStale, FactVersions
+from memoryhub.api.views.memory import Cited, Search, WorkingMemoryView
+from memoryhub.api.views.subjects import (
+    SubjectDetail,
+    SubjectLookup,
+    SubjectPause,
+    SubjectRestrict,
+    SubjectResume,
+    Subjects,
+    SubjectUnrestrict,
+)
+from memoryhub.api.views.turns import SessionClose, Turns
+
+app_name = "api"
+
+urlpatterns = [
+    # Callers' session ids may hold slashes.
+    path("sessions/<path:session_id>/turns", Turns.as_view(), name="turns"),
+    path("sessions/<path:session_id>/close", SessionClose.as_view(), name="session-close"),
+    path("working-memory", WorkingMemoryView.as_view(), name="working-memory"),
+    path("search", Search.as_view(), name="search"),
+    path("recalls/<uuid:recall_id>/cited", Cited.as_view(), name="cited"),
+    path("facts", Facts.as_view(), name="facts"),
+    path("facts/<uuid:fact_id>", FactDetail.as_view(), name="fact"),
+    path("facts/<uuid:fact_id>/versions", FactVersions.as_view(), name="fact-versions"),
+    path("facts/<uuid:fact_id>/stale", FactStale.as_view(), name="fact-stale"),
+    path("facts/<uuid:fact_id>/restore", FactRestore.as_view(), name="fact-restore"),
+    path("subjects", Subjects.as_view(), name="subjects"),
+    path("subjects/lookup", SubjectLookup.as_view(), name="subject-lookup"),
+    path("subjects/<uuid:subject_id>", SubjectDetail.as_view(), name="subject"),
+    path("subjects/<uuid:subject_id>/restrict", SubjectRestrict.as_view(), name="subject-restrict"),
+    path("subjects/<uuid:subject_id>/unrestrict", SubjectUnrestrict.as_view(), name="subject-unrestrict"),
+    path("subjects/<uuid:subject_id>/pause", SubjectPause.as_view(), name="subject-pause"),
+    path("subjects/<uuid:subject_id>/resume", SubjectResume.as_view(), name="subject-resume"),
+    path("audit", AuditLog.as_view(), name="audit"),
+]
