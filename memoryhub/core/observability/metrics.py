@@ -65,6 +65,13 @@ def scraped(
     return register
 
 
+def start_afresh(directory: Path) -> None:
+    """Make `directory` ready for a new set of processes: counts of earlier ones are not theirs."""
+    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    for file in directory.glob("*.db"):
+        file.unlink(missing_ok=True)
+
+
 def count_surfacing(kind: str, *, facts: int = 0, turns: int = 0, degraded: Iterable[str] = ()) -> None:
     """Call after the commit: what was rolled back was not surfaced."""
     SURFACINGS.labels(kind).inc()

@@ -18,6 +18,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import connections
 
 from memoryhub.bootstrap import bootstrap
+from memoryhub.core.observability import metrics
 from memoryhub.core.postgres import EmbeddedPostgres, PostgresError
 from memoryhub.core.processes import memory_of_children
 from memoryhub.core.supervisor import Child, Stopped, Supervisor, spawn
@@ -75,6 +76,7 @@ class Command(BaseCommand):
         self.check(tags=["database"], databases=["default", "owner"])
         first = bootstrap(demo=not options["no_demo"])
         connections.close_all()
+        metrics.start_afresh(metrics_directory())
         if first is not None:
             self.note(FIRST_START.format(first=first))
 
@@ -176,10 +178,16 @@ def environment(process: str) -> dict[str, str]:
         "OMP_NUM_THREADS": "1",
         "MALLOC_ARENA_MAX": "2",
         "PYTHONUNBUFFERED": "1",
+        metrics.MULTIPROC_DIR: str(metrics_directory()),
         **os.environ,
         "MEMORYHUB_PROCESS": process,
         "DJANGO_SETTINGS_MODULE": os.environ.get("DJANGO_SETTINGS_MODULE", "memoryhub.settings"),
     }
+
+
+def metrics_directory() -> Path:
+    """Where all processes of this hub count; a directory in memory spares the disk."""
+    return Path(os.environ.get(metrics.MULTIPROC_DIR) or settings.DATA_DIR / "metrics")
 
 
 def answers(host: str, port: int) -> bool:
