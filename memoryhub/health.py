@@ -180,7 +180,7 @@ def _tasks(now: datetime) -> Waiting:
 
 @cache
 def _known_migrations() -> frozenset[tuple[str, str]]:
-    loader = MigrationLoader(None, ignore_no_initial=True)
+    loader = MigrationLoader(None)
     replaced = {key for migration in loader.disk_migrations.values() for key in migration.replaces}
     return frozenset(loader.disk_migrations.keys() - replaced)
 
