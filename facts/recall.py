@@ -7,9 +7,11 @@ and nothing is returned.
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 from uuid import UUID
 
+from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
 
@@ -17,6 +19,7 @@ from audit.actors import Actor
 from audit.services import receipt, record
 from facts.exceptions import UnknownFact
 from facts.models import FactVersion, Recall, RecalledItem, RecallKind
+from memoryhub.core.observability.metrics import count_surfacing
 from sessions.models import Session, Subject, Turn
 
 CANDIDATES_KEPT = 50
@@ -121,6 +124,9 @@ def surface(
         },
         commit={"block": block} if block else None,
     )
+    facts = sum(item.kind == "fact" for item in items)
+    # What is rolled back was not surfaced.
+    transaction.on_commit(partial(count_surfacing, str(kind), facts=facts, turns=len(items) - facts, degraded=degraded))
     return Receipted(recall.id, receipt(entry))
 
 

@@ -15,6 +15,7 @@ from audit.services import record
 from memoryhub.access.callers import Caller
 from memoryhub.access.models import MemoryMode, Scope, key_digest
 from memoryhub.api.errors import ModeForbids, ScopeMissing
+from memoryhub.core.observability import log_fields
 from memoryhub.core.tenancy import in_workspace
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ class KeyAuthentication(BaseAuthentication):
         if scheme.lower() != "bearer":
             raise AuthenticationFailed("Send the API key as `Authorization: Bearer <key>`.")
         caller = caller_of(key.strip())
+        log_fields(workspace=caller.workspace_id, agent=caller.agent_id, key=caller.key_prefix)
         return caller, caller
 
     def authenticate_header(self, request: Request) -> str:

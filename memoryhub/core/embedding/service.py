@@ -12,6 +12,7 @@ from django.conf import settings
 
 from memoryhub.core.breaker import CircuitBreaker, State
 from memoryhub.core.embedding.base import Embedder, EmbedderUnavailable, Vectors
+from memoryhub.core.observability import metrics
 
 QUERIES_KEPT = 2048
 
@@ -132,17 +133,24 @@ def _in_time(holder: _Holder, text: str) -> Vectors:
 
 def _guarded(holder: _Holder, call: Callable[[], Vectors]) -> Vectors:
     if not holder.breaker.allows():
+        metrics.EMBEDDER_CALLS.labels("breaker_open").inc()
         raise EmbedderUnavailable("breaker_open")
+    outcome = "error"
     try:
-        vectors = call()
-    except EmbedderUnavailable:
-        holder.breaker.failed()
+        with metrics.EMBEDDER_SECONDS.time():
+            vectors = call()
+        outcome = "ok"
+    except EmbedderUnavailable as error:
+        outcome = error.cause
         raise
-    except BaseException:
-        # Not the embedder's failure, but a probe must not stay under way for ever.
-        holder.breaker.failed()
-        raise
-    holder.breaker.succeeded()
+    finally:
+        # Whatever else went wrong, a probe must not stay under way for ever.
+        if outcome == "ok":
+            holder.breaker.succeeded()
+        else:
+            holder.breaker.failed()
+        metrics.EMBEDDER_CALLS.labels(outcome).inc()
+        metrics.breaker_changed("embedder", is_open=holder.breaker.state != "closed")
     return vectors
 
 
