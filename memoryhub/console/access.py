@@ -1,0 +1,133 @@
+"""Who may see which page: who is signed in, and a member of its workspace in a role that includes the one needed."""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+from uuid import UUID
+
+from django.contrib.auth.views import redirect_to_login
+from django.db import InterfaceError, OperationalError
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.utils.cache import add_never_cache_headers, patch_vary_headers
+from django_htmx.http import HttpResponseClientRedirect
+from django_htmx.middleware import HtmxDetails
+
+from audit.actors import Actor
+from audit.services import record
+from memoryhub.access.models import Membership, Role, User, Workspace
+from memoryhub.core.tenancy import as_person, in_workspace
+
+INCLUDES: dict[Role, frozenset[Role]] = {
+    Role.VIEWER: frozenset({Role.VIEWER}),
+    Role.OPERATOR: frozenset({Role.VIEWER, Role.OPERATOR}),
+    Role.AUDITOR: frozenset({Role.VIEWER, Role.AUDITOR}),
+    Role.PRIVACY_OFFICER: frozenset({Role.VIEWER, Role.OPERATOR, Role.AUDITOR, Role.PRIVACY_OFFICER}),
+    Role.ADMIN: frozenset(Role),
+}
+"""The roles whose pages and actions each role has."""
+
+
+class ConsoleRequest(HttpRequest):
+    """What a view that `workspace_role` guards may count on. For types only: no object of this class is made."""
+
+    user: User
+    htmx: HtmxDetails
+    membership: Membership
+    memberships: list[Membership]
+
+
+def actor_of(request: "ConsoleRequest") -> Actor:
+    """The person at the console, for the log."""
+    return Actor.user(request.user.pk, label=request.user.get_username())
+
+
+def includes(role: str, needed: Role) -> bool:
+    """Whether someone in `role` may do what `needed` may."""
+    return needed in INCLUDES[Role(role)]
+
+
+def memberships_of(user_id: UUID) -> list[Membership]:
+    """Everywhere this person may work, by the workspace's name."""
+    with as_person(user_id):
+        return list(
+            Membership.objects.filter(user_id=user_id).select_related("workspace").order_by("workspace__name", "id")
+        )
+
+
+def answers_outage(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
+    """A database that does not answer is a page that says so (503), never an empty list. Nothing is cached."""
+
+    @wraps(view)
+    def answering(request: Any, *args: Any, **kwargs: Any) -> HttpResponse:
+        try:
+            response = view(request, *args, **kwargs)
+        except (OperationalError, InterfaceError):
+            response = render(request, "console/unavailable.html", status=503)
+        add_never_cache_headers(response)
+        patch_vary_headers(response, ["HX-Request"])
+        return response
+
+    return answering
+
+
+def workspace_role(
+    needed: Role, *, transaction: bool = True
+) -> Callable[[Callable[..., HttpResponse]], Callable[..., HttpResponse]]:
+    """Hand the view its `Workspace`, inside a transaction that sees this workspace only.
+
+    Nobody signed in: to the sign-in page. No member: 404, the same as a workspace that does not exist. A member without
+    the role: 403, recorded. With `transaction=False` the view opens its own, after work that must not hold one open.
+    """
+
+    def decorate(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
+        @answers_outage
+        @wraps(view)
+        def guarded(request: Any, workspace: str, *args: Any, **kwargs: Any) -> HttpResponse:
+            return _answer(view, request, workspace, args, kwargs, needed, transaction)
+
+        return guarded
+
+    return decorate
+
+
+def _answer(
+    view: Callable[..., HttpResponse],
+    request: Any,
+    slug: str,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    needed: Role,
+    transaction: bool,
+) -> HttpResponse:
+    if not request.user.is_authenticated:
+        return _to_sign_in(request)
+    request.memberships = memberships_of(request.user.pk)
+    membership = next((one for one in request.memberships if one.workspace.slug == slug), None)
+    if membership is None:
+        raise Http404
+    request.membership = membership
+    workspace: Workspace = membership.workspace
+    if not includes(membership.role, needed):
+        with in_workspace(workspace.id):
+            record(
+                actor_of(request),
+                "access.denied",
+                workspace,
+                workspace_id=workspace.id,
+                outcome="denied",
+                reason="missing_role",
+                data={"role": needed, "route": f"console.{request.resolver_match.url_name.replace('-', '_')}"},
+            )
+        return render(request, "403.html", {"needed": needed.label, "workspace": workspace}, status=403)
+    if not transaction:
+        return view(request, workspace, *args, **kwargs)
+    with in_workspace(workspace.id):
+        return view(request, workspace, *args, **kwargs)
+
+
+def _to_sign_in(request: Any) -> HttpResponse:
+    if request.htmx:
+        # A redirect would be followed inside the panel that asked; this makes the whole page go there.
+        return HttpResponseClientRedirect(redirect_to_login(request.htmx.current_url_abs_path or "/").url)
+    return redirect_to_login(request.get_full_path())

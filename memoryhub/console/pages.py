@@ -1,0 +1,65 @@
+"""What every page of the console has around its content."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from django.http import HttpResponse
+from django.shortcuts import render
+from django.urls import reverse
+
+from memoryhub.access.models import Role, Workspace
+from memoryhub.console.access import ConsoleRequest, includes
+
+
+@dataclass(frozen=True)
+class NavItem:
+    section: str
+    label: str
+    url_name: str
+    needed: Role = Role.VIEWER
+
+
+NAVIGATION: tuple[tuple[str, tuple[NavItem, ...]], ...] = (
+    ("", (NavItem("overview", "Overview", "overview"),)),
+    ("Memory", (NavItem("subjects", "Subjects", "subject-list"),)),
+    ("Governance", (NavItem("audit", "Audit log", "audit-log", Role.AUDITOR),)),
+)
+
+
+def page(
+    request: ConsoleRequest,
+    workspace: Workspace,
+    template: str,
+    context: Mapping[str, Any],
+    *,
+    section: str,
+    partial: str | None = None,
+    status: int = 200,
+) -> HttpResponse:
+    """Render `template` inside the frame; for an htmx request only `partial`, the part of it that was asked for.
+
+    Going back through the browser's history asks with htmx too, but wants the whole page.
+    """
+    role = request.membership.role
+    around: dict[str, Any] = {
+        "workspace": workspace,
+        "role": request.membership.get_role_display(),
+        "may_write": includes(role, Role.OPERATOR),
+        "may_audit": includes(role, Role.AUDITOR),
+    }
+    if partial and request.htmx and not request.htmx.history_restore_request:
+        return render(request, partial, {**around, **context}, status=status)
+    around["navigation"] = [
+        (group, shown)
+        for group, items in NAVIGATION
+        if (
+            shown := [
+                (item.label, reverse(item.url_name, args=[workspace.slug]), item.section == section)
+                for item in items
+                if includes(role, item.needed)
+            ]
+        )
+    ]
+    around["other_workspaces"] = [one.workspace for one in request.memberships if one.workspace_id != workspace.id]
+    return render(request, template, {**around, **context}, status=status)

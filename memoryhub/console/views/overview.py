@@ -1,0 +1,24 @@
+"""The overview: what happened, what waits, what must be zero."""
+
+from django.http import HttpResponse
+from django.utils import timezone
+from django.views.decorators.http import require_GET
+
+from memoryhub.access.models import Role, Workspace
+from memoryhub.console import overview as figures
+from memoryhub.console.access import ConsoleRequest, workspace_role
+from memoryhub.console.pages import page
+from sessions.models import Subject
+
+
+@require_GET
+@workspace_role(Role.VIEWER)
+def overview(request: ConsoleRequest, workspace: Workspace) -> HttpResponse:
+    now = timezone.now()
+    context = {
+        "figures": figures.figures(workspace_id=workspace.id, now=now),
+        "chart": figures.chart(workspace_id=workspace.id, now=now),
+        "promises": figures.promises(workspace_id=workspace.id, now=now),
+        "is_new": not Subject.objects.filter(workspace_id=workspace.id).exists(),
+    }
+    return page(request, workspace, "console/overview.html", context, section="overview")

@@ -1,0 +1,252 @@
+"""Finding a person, and what is known of them: facts, sessions, and what an agent sees now."""
+
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from django.core.paginator import Paginator
+from django.http import HttpResponse
+from django.shortcuts import get_object_or_404
+from django.views.decorators.http import require_GET, require_http_methods
+
+from audit.services import record
+from facts.models import FactVersion, RecallKind
+from facts.retrieval.results import FactHit
+from facts.working_memory import MemoryRequest, Viewpoint, WorkingMemory, working_memory
+from memoryhub.access.models import Agent, MemoryMode, Role, Workspace
+from memoryhub.console.access import ConsoleRequest, actor_of, workspace_role
+from memoryhub.console.forms import FactFilter, PreviewForm, SubjectFilter
+from memoryhub.console.pages import page
+from memoryhub.console.selectors import (
+    facts_of,
+    sessions_of,
+    shown_fact,
+    subject_page,
+    subject_summary,
+    turn_page,
+)
+from memoryhub.console.transcript import parts_of
+from memoryhub.core.tenancy import in_workspace
+from sessions.models import Session, Subject
+
+FACTS_SHOWN = 50
+SESSIONS_SHOWN = 50
+ALWAYS_SHOWN = 6
+
+
+@require_GET
+@workspace_role(Role.VIEWER)
+def subject_list(request: ConsoleRequest, workspace: Workspace) -> HttpResponse:
+    form = SubjectFilter(request.GET)
+    wanted = form.cleaned_data if form.is_valid() else {}
+    subjects = subject_page(
+        workspace_id=workspace.id,
+        query=wanted.get("q", ""),
+        state=wanted.get("state", ""),
+        after=wanted.get("after"),
+    )
+    record(
+        actor_of(request), "subject.listed", workspace, workspace_id=workspace.id, data={"returned": len(subjects.rows)}
+    )
+    filtered = bool(wanted.get("q") or wanted.get("state") or not form.is_valid())
+    return page(
+        request,
+        workspace,
+        "sessions/subject_list.html",
+        {"form": form, "subjects": subjects, "filtered": filtered, "paged": bool(wanted.get("after"))},
+        section="subjects",
+        partial="sessions/subject_results.html",
+    )
+
+
+@require_GET
+@workspace_role(Role.VIEWER)
+def subject_facts(request: ConsoleRequest, workspace: Workspace, subject_id: UUID) -> HttpResponse:
+    subject = _subject(workspace, subject_id)
+    form = FactFilter(request.GET)
+    wanted = form.cleaned_data if form.is_valid() else {}
+    facts = facts_of(subject, **wanted)
+    shown = Paginator(facts, FACTS_SHOWN).get_page(request.GET.get("page"))
+    rows = [shown_fact(fact) for fact in shown]
+    record(actor_of(request), "memory.viewed", subject, subject=subject, data={"what": "facts", "facts": len(rows)})
+    return _subject_page(
+        request,
+        workspace,
+        subject,
+        "facts",
+        "facts/fact_list.html",
+        {
+            "filter": form,
+            "page": shown,
+            "rows": rows,
+            "filtered": any(wanted.values()) or not form.is_valid(),
+            "form": PreviewForm(workspace_id=workspace.id),
+        },
+        partial="facts/fact_results.html",
+    )
+
+
+@require_GET
+@workspace_role(Role.VIEWER)
+def subject_sessions(request: ConsoleRequest, workspace: Workspace, subject_id: UUID) -> HttpResponse:
+    subject = _subject(workspace, subject_id)
+    shown = Paginator(sessions_of(subject), SESSIONS_SHOWN).get_page(request.GET.get("page"))
+    record(actor_of(request), "subject.viewed", subject, subject=subject, data={"what": "sessions"})
+    return _subject_page(request, workspace, subject, "sessions", "sessions/session_list.html", {"page": shown})
+
+
+@dataclass(frozen=True)
+class ScorePart:
+    """A part of a score, with where its piece of the bar begins and how wide it is, in percent."""
+
+    name: str
+    value: float
+    begins: float
+    width: float
+
+
+@dataclass(frozen=True)
+class ScoredFact:
+    """A candidate of a preview, and what became of it."""
+
+    version: FactVersion
+    score: float
+    parts: tuple[ScorePart, ...]
+    fate: str
+    """`surfaced`, `under` the threshold, or `left_out` for want of room."""
+
+
+@dataclass(frozen=True)
+class Preview:
+    """What an agent would be given, and why."""
+
+    memory: WorkingMemory
+    scored: list[ScoredFact]
+    threshold: float
+    token_budget: int
+
+    @property
+    def shown(self) -> list[ScoredFact]:
+        """Those that entered or nearly did; at least the best few."""
+        return [one for place, one in enumerate(self.scored) if place < ALWAYS_SHOWN or one.fate != "under"]
+
+    @property
+    def rest(self) -> list[ScoredFact]:
+        shown = {id(one) for one in self.shown}
+        return [one for one in self.scored if id(one) not in shown]
+
+    @property
+    def threshold_at(self) -> float:
+        return round(self.threshold * 100, 1)
+
+
+@require_http_methods(["GET", "POST"])
+@workspace_role(Role.VIEWER, transaction=False)
+def subject_preview(request: ConsoleRequest, workspace: Workspace, subject_id: UUID) -> HttpResponse:
+    """The block for a message typed in, as an agent would get it. POST, so that the message is in no address."""
+    with in_workspace(workspace.id):
+        subject = _subject(workspace, subject_id)
+        form = PreviewForm(request.POST if request.method == "POST" else None, workspace_id=workspace.id)
+        valid = form.is_valid()
+    # Not in that transaction: the message is embedded before one opens.
+    preview = _preview(request, workspace, subject, form.cleaned_data) if valid else None
+    with in_workspace(workspace.id):
+        return _subject_page(
+            request,
+            workspace,
+            subject,
+            "preview",
+            "facts/preview.html",
+            {"form": form, "preview": preview},
+            partial="facts/preview_result.html",
+            status=422 if form.is_bound and not valid else 200,
+        )
+
+
+@require_GET
+@workspace_role(Role.VIEWER)
+def session_detail(request: ConsoleRequest, workspace: Workspace, session_id: UUID) -> HttpResponse:
+    session = get_object_or_404(
+        Session.objects.select_related("subject", "agent"), workspace_id=workspace.id, pk=session_id
+    )
+    start = request.GET.get("from", "")
+    turns = turn_page(session, start=int(start) if start.isascii() and start.isdigit() and len(start) < 10 else 0)
+    record(
+        actor_of(request),
+        "memory.viewed",
+        session,
+        subject=session.subject_id,
+        session=session,
+        data={"what": "turns", "turns": len(turns.turns)},
+    )
+    context = {
+        "session": session,
+        "subject": session.subject,
+        "turns": turns,
+        "transcript": [(turn, parts_of(turn)) for turn in turns.turns],
+    }
+    return page(request, workspace, "sessions/session_detail.html", context, section="subjects")
+
+
+def _subject(workspace: Workspace, subject_id: UUID) -> Subject:
+    return get_object_or_404(Subject, workspace_id=workspace.id, pk=subject_id)
+
+
+def _subject_page(
+    request: ConsoleRequest,
+    workspace: Workspace,
+    subject: Subject,
+    tab: str,
+    template: str,
+    context: dict[str, Any],
+    *,
+    partial: str | None = None,
+    status: int = 200,
+) -> HttpResponse:
+    whole = not (partial and request.htmx)
+    around = {"subject": subject, "tab": tab} | ({"summary": subject_summary(subject)} if whole else {})
+    return page(request, workspace, template, around | context, section="subjects", partial=partial, status=status)
+
+
+def _preview(request: ConsoleRequest, workspace: Workspace, subject: Subject, wanted: dict[str, Any]) -> Preview:
+    agent: Agent | None = wanted["agent"]
+    asked = MemoryRequest(
+        user_id=subject.external_id,
+        message=wanted["message"],
+        session_id="",
+        score_threshold=wanted["score_threshold"],
+        top_k=wanted["top_k"] or MemoryRequest.top_k,
+        token_budget=wanted["token_budget"] or MemoryRequest.token_budget,
+    )
+    memory = working_memory(
+        view=Viewpoint(
+            workspace_id=workspace.id,
+            text_config=workspace.text_config,
+            actor=actor_of(request),
+            agent_id=agent.id if agent else None,
+            mode=MemoryMode(agent.mode) if agent else MemoryMode.FULL,
+            kind=RecallKind.PREVIEW,
+        ),
+        ask=asked,
+    )
+    surfaced = {hit.version.id for hit in memory.facts}
+    # Pinned facts enter without having been found: they come first, with no score to show.
+    found = {hit.version.id for hit in memory.candidates}
+    hits = [hit for hit in memory.facts if hit.version.id not in found] + list(memory.candidates)
+    scored = [_scored(hit, asked.threshold, hit.version.id in surfaced) for hit in hits]
+    return Preview(memory, scored, asked.threshold, asked.token_budget)
+
+
+def _scored(hit: FactHit, threshold: float, surfaced: bool) -> ScoredFact:
+    """The parts of a score add up to it, so the bar is as long as the score."""
+    parts = []
+    begins = 0.0
+    for part, name in PART_NAMES.items():
+        value = hit.scores.get(part, 0.0)
+        parts.append(ScorePart(name, value, round(100 * begins, 2), round(100 * value, 2)))
+        begins += value
+    fate = "surfaced" if surfaced else "under" if hit.score < threshold else "left_out"
+    return ScoredFact(hit.version, hit.score, tuple(parts), fate)
+
+
+PART_NAMES = {"semantic": "meaning", "keyword": "words", "exact": "exact"}
