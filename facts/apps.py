@@ -8,7 +8,10 @@ class FactsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
+        from audit import registry
         from facts.indexing import KIND, version_texts
+        from facts.stores import fact_store
         from memoryhub.core.search.texts import register_texts
 
         register_texts(KIND, version_texts)
+        registry.register(fact_store())

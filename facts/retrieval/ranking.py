@@ -73,9 +73,13 @@ class TurnTraits:
 
 @dataclass(frozen=True, slots=True)
 class FactTraits:
-    """What is known of a candidate version beside its search features: each match is a share, 0..1."""
+    """What is known of a candidate version beside its search features: each match is a share, 0..1.
+
+    `entity_share` is the share of the candidates that are about the same entity.
+    """
 
     entity: float
+    entity_share: float
     attribute: float
     mention: float
     type: float
@@ -143,12 +147,13 @@ def fact_features(found: Candidates, traits: Mapping[UUID, FactTraits]) -> dict[
         if of is None:
             continue
         words = candidate.words.get("about", 0.0)
+        # A name that half of the memory is about tells less than one that stands on few facts.
         features[candidate.item] = {
             "sentence": max(0.0, candidate.cosines.get("sentence", 0.0)),
             "about": max(0.0, candidate.cosines.get("about", 0.0)),
             "words": words / (words + WORDS_HALF),
             "coverage": candidate.coverage.get("about", 0.0),
-            "entity": of.entity,
+            "entity": of.entity * (1 - of.entity_share),
             "attribute": of.attribute,
             "mention": of.mention,
             "type": of.type,

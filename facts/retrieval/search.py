@@ -1,6 +1,7 @@
 """Searching one subject's memory: a query made ready outside the transaction, then facts and turns inside it."""
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -197,12 +198,21 @@ def fact_candidates(
     versions = {version.id: version for version in rows}
     asked = frozenset(query.lexemes)
     numbers = _numbers(query.text)
-    traits = {item: _fact_traits(version, query, asked, numbers, now) for item, version in versions.items()}
+    about = Counter(version.fact.entity_key for version in versions.values())
+    traits = {
+        item: _fact_traits(version, query, asked, numbers, now, about[version.fact.entity_key] / len(versions))
+        for item, version in versions.items()
+    }
     return found, versions, traits
 
 
 def _fact_traits(
-    version: FactVersion, query: Query, asked: frozenset[str], numbers: frozenset[Decimal], now: datetime
+    version: FactVersion,
+    query: Query,
+    asked: frozenset[str],
+    numbers: frozenset[Decimal],
+    now: datetime,
+    entity_share: float,
 ) -> FactTraits:
     fact = version.fact
     config = query.text_config
@@ -212,6 +222,7 @@ def _fact_traits(
 
     return FactTraits(
         entity=match(fact.entity),
+        entity_share=entity_share,
         attribute=match(fact.attribute.replace("_", " ")),
         mention=max((match(mention) for mention in version.mentions), default=0.0),
         type=match(fact.type),

@@ -33,10 +33,6 @@ def lexemes(text: str, config: str = "english") -> list[str]:
     return list(_lexemes(text, config))
 
 
-def stemmed(word: str, config: str) -> str:
-    return _stem(config, word)
-
-
 def _lexemes(text: str, config: str) -> Iterator[str]:
     folded = unicodedata.normalize("NFKC", text).casefold()
     if config == "english":
