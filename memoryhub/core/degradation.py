@@ -7,7 +7,10 @@ T = TypeVar("T")
 
 
 class Unavailable(Exception):
-    """A part cannot be had now. Adapters translate their failures into this; `cause` is a short code."""
+    """A part cannot be had now. Adapters translate their failures into a subclass of this.
+
+    `cause` is a short code (lower case letters, digits, `_`): it is logged and counted, so it never holds content.
+    """
 
     def __init__(self, cause: str) -> None:
         super().__init__(cause)
@@ -22,10 +25,17 @@ class Degraded(list[str]):
             self.append(part)
 
 
-def attempt(part: str, call: Callable[[], T], *, fallback: T, degraded: Degraded) -> T:
-    """`call()`, or `fallback` with `part` noted in `degraded` when it raises Unavailable. Nothing else is caught."""
+def attempt(
+    part: str,
+    call: Callable[[], T],
+    *,
+    fallback: T,
+    degraded: Degraded,
+    catching: type[Unavailable] | tuple[type[Unavailable], ...] = Unavailable,
+) -> T:
+    """`call()`, or `fallback` with `part` noted in `degraded` when it raises `catching`. Nothing else is caught."""
     try:
         return call()
-    except Unavailable:
+    except catching:
         degraded.add(part)
         return fallback

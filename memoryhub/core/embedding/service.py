@@ -1,164 +1,214 @@
 """The process's one embedder, its cache of queries and its breaker."""
 
+import hashlib
+import os
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeout
-from functools import lru_cache
 
-import numpy as np
+import structlog
 from django.conf import settings
 
-from memoryhub.core.breaker import CircuitBreaker, State
-from memoryhub.core.embedding.base import Embedder, EmbedderUnavailable, Vectors
+from memoryhub.core.breaker import BreakerOpen, CircuitBreaker, State
+from memoryhub.core.embedding import minilm
+from memoryhub.core.embedding.base import Embedder, EmbedderUnavailable, Vectors, openai_model
 from memoryhub.core.observability import metrics
 
+log = structlog.get_logger(__name__)
+
 QUERIES_KEPT = 2048
+QUERY_LIFE = 600.0  # seconds without use
+# A batch of documents is made off the request path and may take its time.
+DOCUMENTS_TIMEOUT = 30.0  # seconds a request
+BREAKER = "embedder"
 
 
 class QueryCache:
-    """The vectors of the latest queries, least recently used out first."""
+    """The vectors of the latest queries: at most `size`, each for `life` seconds after its last use.
 
-    def __init__(self, size: int) -> None:
+    What was asked is kept as a digest only. Thread-safe; the vectors are read-only.
+    """
+
+    def __init__(self, size: int, life: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._size = size
+        self._life = life
+        self._clock = clock
         self._lock = threading.Lock()
-        self._kept: OrderedDict[tuple[str, str], Vectors] = OrderedDict()
+        # The one that was used last stands last.
+        self._kept: OrderedDict[bytes, tuple[float, Vectors]] = OrderedDict()
 
-    def get(self, key: tuple[str, str]) -> Vectors | None:
-        with self._lock:
-            if key in self._kept:
-                self._kept.move_to_end(key)
-            return self._kept.get(key)
+    def __len__(self) -> int:
+        return len(self._kept)
 
-    def put(self, key: tuple[str, str], vector: Vectors) -> None:
+    def get(self, text: str) -> Vectors | None:
+        key = _digest(text)
         with self._lock:
-            self._kept[key] = vector
+            now = self._forget()
+            if key not in self._kept:
+                return None
+            _, vector = self._kept.pop(key)
+            self._kept[key] = now, vector
+            return vector
+
+    def put(self, text: str, vector: Vectors) -> None:
+        with self._lock:
+            self._kept[_digest(text)] = self._forget(), vector
             while len(self._kept) > self._size:
                 self._kept.popitem(last=False)
 
+    def _forget(self) -> float:
+        now = self._clock()
+        while self._kept and now - next(iter(self._kept.values()))[0] > self._life:
+            self._kept.popitem(last=False)
+        return now
 
-class _Holder:
-    """Made on first use, so that a forked process loads its own model."""
+
+class _Process:
+    """What one process keeps. Nothing is loaded before it is needed."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.embedder: Embedder | None = None
-        self.cache = QueryCache(QUERIES_KEPT)
-        self.breaker = CircuitBreaker(seconds=settings.EMBEDDER_BREAKER_SECONDS)
-        # Queries wait here no longer than the timeout, whatever the embedder does.
+        self.cache = QueryCache(QUERIES_KEPT, QUERY_LIFE)
+        self.breaker = CircuitBreaker(seconds=settings.EMBEDDER_BREAKER_SECONDS, on_change=_breaker_changed)
+        # Queries wait here no longer than the timeout, whatever a service elsewhere does.
         self.threads = ThreadPoolExecutor(max_workers=max(2, settings.WEB_THREADS), thread_name_prefix="embed")
+        metrics.breaker_changed(BREAKER, is_open=False)
 
 
-@lru_cache(maxsize=1)
-def _holder() -> _Holder:
-    return _Holder()
+_lock = threading.Lock()
+_kept: _Process | None = None
+
+
+def _process() -> _Process:
+    global _kept
+    with _lock:
+        if _kept is None:
+            _kept = _Process()
+        return _kept
 
 
 def reset() -> None:
     """Forget the embedder and its state: after settings changed, and in tests."""
-    _holder.cache_clear()
+    global _lock, _kept
+    _lock = threading.Lock()
+    _kept = None
+
+
+# A lock that another thread held when this process was forked would never be released here; nor do threads survive.
+os.register_at_fork(after_in_child=reset)
 
 
 def embedding_model() -> str | None:
     """The key under which vectors are stored, known without loading anything; None when there is no embedder."""
     if settings.EMBEDDER == "minilm":
-        return "minilm:all-MiniLM-L6-v2"
+        return minilm.MODEL
     if settings.EMBEDDER == "openai":
-        return f"openai:{settings.EMBEDDER_MODEL}:{settings.EMBEDDER_DIMENSIONS}"
+        return openai_model(settings.EMBEDDER_MODEL, settings.EMBEDDER_DIMENSIONS)
     return None
 
 
 def get_embedder() -> Embedder | None:
     """The configured embedder, loaded on first use; None with `EMBEDDER=none`. Raises EmbedderUnavailable."""
-    if settings.EMBEDDER == "none":
-        return None
-    holder = _holder()
-    with holder.lock:
-        if holder.embedder is None:
-            holder.embedder = _build()
-        return holder.embedder
+    return None if settings.EMBEDDER == "none" else _loaded(_process())
 
 
 def embed_query(text: str) -> Vectors | None:
-    """The unit vector of a query, shape (dimensions,); None with `EMBEDDER=none`.
+    """The unit vector of a query, shape (dimensions,), read-only; None with `EMBEDDER=none`.
 
-    Waits at most EMBEDDER_TIMEOUT seconds. Raises EmbedderUnavailable, at once while the breaker is open.
+    Waits at most EMBEDDER_TIMEOUT seconds for a service elsewhere. Raises EmbedderUnavailable, at once while the
+    breaker is open.
     """
     if settings.EMBEDDER == "none":
         return None
-    holder = _holder()
-    key = (embedding_model() or "", text)
-    known = holder.cache.get(key)
+    process = _process()
+    known = process.cache.get(text)
     if known is not None:
         return known
-    vector = _guarded(holder, lambda: _in_time(holder, text))
-    holder.cache.put(key, vector)
+    vector = _guarded(process, lambda: _in_time(process, text))[0]
+    vector.flags.writeable = False
+    process.cache.put(text, vector)
     return vector
 
 
 def embed_documents(texts: Sequence[str]) -> Vectors:
     """Unit vectors of shape (len(texts), dimensions), for storing. Raises EmbedderUnavailable."""
-    embedder = get_embedder()
-    if embedder is None:
+    if settings.EMBEDDER == "none":
         raise EmbedderUnavailable("no_embedder")
-    return _guarded(_holder(), lambda: embedder.embed(texts))
+    process = _process()
+    return _guarded(process, lambda: _loaded(process).embed(texts, timeout=DOCUMENTS_TIMEOUT))
 
 
 def breaker_state() -> State:
     """`closed` is well, `open` is left alone, `half_open` is about to be asked again. Of this process."""
-    return _holder().breaker.state
+    return _process().breaker.state
 
 
 def warm_up() -> None:
-    """Load the model before the first request needs it."""
+    """Load the model before the first request needs it. Asks no service elsewhere. Raises EmbedderUnavailable."""
     embedder = get_embedder()
-    if embedder is not None and embedder.name == "minilm":
+    if isinstance(embedder, minilm.MiniLMEmbedder):
         embedder.embed(["warm"])
 
 
-def _in_time(holder: _Holder, text: str) -> Vectors:
-    embedder = get_embedder()
-    if embedder is None:
-        raise EmbedderUnavailable("no_embedder")
-    if embedder.name == "minilm":
-        # Computed here it takes milliseconds: there is nothing to wait for, and handing it over would cost a third.
-        return np.asarray(embedder.embed([text])[0])
-    future = holder.threads.submit(embedder.embed, [text])
+def _loaded(process: _Process) -> Embedder:
+    with process.lock:
+        if process.embedder is None:
+            process.embedder = _build()
+        return process.embedder
+
+
+def _in_time(process: _Process, text: str) -> Vectors:
+    embedder = _loaded(process)
+    timeout: float = settings.EMBEDDER_TIMEOUT
+    if isinstance(embedder, minilm.MiniLMEmbedder):
+        # Computed here: its length bounds its time, and another thread could not be stopped either.
+        return embedder.embed([text])
+    future = process.threads.submit(embedder.embed, [text], timeout=timeout)
     try:
-        return np.asarray(future.result(timeout=settings.EMBEDDER_TIMEOUT)[0])
+        return future.result(timeout=timeout)
     except FutureTimeout as error:
+        future.cancel()
         raise EmbedderUnavailable("timeout") from error
 
 
-def _guarded(holder: _Holder, call: Callable[[], Vectors]) -> Vectors:
-    if not holder.breaker.allows():
-        metrics.EMBEDDER_CALLS.labels("breaker_open").inc()
-        raise EmbedderUnavailable("breaker_open")
-    outcome = "error"
+def _guarded(process: _Process, call: Callable[[], Vectors]) -> Vectors:
+    started = time.perf_counter()
     try:
-        with metrics.EMBEDDER_SECONDS.time():
-            vectors = call()
-        outcome = "ok"
+        vectors = process.breaker.call(call, failure=EmbedderUnavailable)
+    except BreakerOpen as error:
+        metrics.EMBEDDER_CALLS.labels("breaker_open").inc()
+        raise EmbedderUnavailable("breaker_open") from error
     except EmbedderUnavailable as error:
-        outcome = error.cause
+        elapsed = _measured(started, error.cause)
+        log.warning("embedder.failed", reason=error.cause, ms=round(elapsed * 1000))
         raise
-    finally:
-        # Whatever else went wrong, a probe must not stay under way for ever.
-        if outcome == "ok":
-            holder.breaker.succeeded()
-        else:
-            holder.breaker.failed()
-        metrics.EMBEDDER_CALLS.labels(outcome).inc()
-        metrics.breaker_changed("embedder", is_open=holder.breaker.state != "closed")
+    _measured(started, "ok")
     return vectors
+
+
+def _measured(started: float, outcome: str) -> float:
+    elapsed = time.perf_counter() - started
+    metrics.EMBEDDER_CALLS.labels(outcome).inc()
+    metrics.EMBEDDER_SECONDS.observe(elapsed)
+    return elapsed
+
+
+def _breaker_changed(is_open: bool) -> None:
+    metrics.breaker_changed(BREAKER, is_open=is_open)
+    if is_open:
+        log.warning("embedder.breaker", state="open", retry_s=settings.EMBEDDER_BREAKER_SECONDS)
+    else:
+        log.info("embedder.breaker", state="closed")
 
 
 def _build() -> Embedder:
     if settings.EMBEDDER == "minilm":
-        from memoryhub.core.embedding.minilm import MiniLMEmbedder
-
-        return MiniLMEmbedder(threads=settings.EMBEDDER_THREADS)
+        return minilm.MiniLMEmbedder(threads=settings.EMBEDDER_THREADS)
+    # httpx, which only this embedder needs, takes a while to import.
     from memoryhub.core.embedding.openai import OpenAIEmbedder
 
     return OpenAIEmbedder(
@@ -166,5 +216,8 @@ def _build() -> Embedder:
         model=settings.EMBEDDER_MODEL,
         dimensions=settings.EMBEDDER_DIMENSIONS,
         api_key=settings.EMBEDDER_API_KEY,
-        timeout=settings.EMBEDDER_TIMEOUT,
     )
+
+
+def _digest(text: str) -> bytes:
+    return hashlib.sha256(text.encode(errors="surrogatepass")).digest()
