@@ -35,7 +35,7 @@ class PersonalDataStore(Protocol):
         ...
 
     def export(self, subject_id: UUID) -> Iterator[dict[str, Any]]:
-        """Everything held, one JSON-ready object at a time, with flat memory."""
+        """Everything held, one JSON-ready `{"kind": …, "row": {column: value}}` at a time, with flat memory."""
         ...
 
     def erase(self, subject_id: UUID) -> dict[str, int]:
@@ -58,7 +58,7 @@ def register(store: PersonalDataStore) -> None:
 
 
 def stores() -> list[PersonalDataStore]:
-    """All stores, in the order in which their apps loaded: lowest layer first."""
+    """All stores, lowest layer first; erase them in the reverse order, so that what points to a row goes before it."""
     return list(_stores.values())
 
 

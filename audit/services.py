@@ -14,6 +14,7 @@ from audit.actors import Actor
 from audit.errors import EntryRefused, NotInTransaction
 from audit.ids import entry_id
 from audit.integrity import SALT_BYTES, SCHEMA, canonical_json, commitment, leaf_hash
+from audit.kinds import kind_of
 from audit.models import Commitment, Entry, Outcome
 from audit.reasons import known_reason
 from audit.shapes import Record
@@ -131,8 +132,7 @@ def _reference(obj: Any) -> tuple[str, str]:
     elif hasattr(obj, "audit_ref"):
         kind, key = obj.audit_ref
     else:
-        # FactVersion -> fact_version
-        kind, key = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", obj._meta.object_name).lower(), obj.pk
+        kind, key = kind_of(type(obj)), obj.pk
     kind, key = str(kind), str(key)
     if not OBJECT_KIND.match(kind) or not OBJECT_ID.match(key):
         raise EntryRefused("an object is named by a kind and an id of letters, digits and . _ : -")

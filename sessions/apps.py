@@ -10,7 +10,11 @@ class SessionsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
+        from audit import registry
         from memoryhub.core.search.texts import register_texts
         from sessions.indexing import KIND, turn_texts
+        from sessions.stores import stores
 
         register_texts(KIND, turn_texts)
+        for store in stores():
+            registry.register(store)

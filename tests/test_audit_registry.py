@@ -82,4 +82,6 @@ def test_the_export_tells_what_was_recorded_about_a_person():
         record(AGENT, "fact.corrected", subject=subject_id, reason="outdated")
         record(AGENT, "fact.corrected", subject=uuid4())
         rows = list(AuditStore().export(subject_id))
-    assert [(row["action"], row["reason"]) for row in rows] == [("fact.corrected", "outdated")]
+    (entry,) = rows
+    assert entry["kind"] == "audit_entry"
+    assert (entry["row"]["action"], entry["row"]["reason"]) == ("fact.corrected", "outdated")

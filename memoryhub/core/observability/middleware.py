@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable, Iterator
+from typing import cast
 
 import structlog
 from django.http import HttpRequest, StreamingHttpResponse
@@ -37,7 +38,8 @@ class RequestMiddleware:
             response[HEADER] = request_id
             self._tell(request, response, seconds)
             if isinstance(response, StreamingHttpResponse) and not response.is_async:
-                response.streaming_content = _with_request_id(response.streaming_content, request_id)
+                chunks = cast("Iterable[bytes]", response.streaming_content)
+                response.streaming_content = _with_request_id(chunks, request_id)
         structlog.contextvars.clear_contextvars()
         return response
 
