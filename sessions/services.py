@@ -105,7 +105,7 @@ def turns_record(
         session.closed_at = None
         if metadata:
             session.metadata = session.metadata | metadata
-        if extract and not subject.extraction_paused_at and not subject.restricted_at:
+        if extract and settings.EXTRACTOR != "none" and not subject.extraction_paused_at and not subject.restricted_at:
             session.extract_due_at = now + timedelta(seconds=settings.EXTRACT_AFTER_IDLE_SECONDS)
         session.save(
             update_fields=["started_at", "last_turn_at", "turn_count", "closed_at", "metadata", "extract_due_at"]
