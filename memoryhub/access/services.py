@@ -88,7 +88,7 @@ def key_revoke(*, key: ApiKey, actor: Actor) -> ApiKey:
         if revoked:
             data = {"agent_id": key.agent_id}
             record(actor, "key.revoked", ("api_key", key.id), workspace_id=key.workspace_id, data=data)
-    key.refresh_from_db()
+        key.refresh_from_db()
     return key
 
 

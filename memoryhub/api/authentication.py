@@ -91,11 +91,12 @@ class HasScope(BasePermission):
         caller: Caller | None = request.auth
         if caller is None:
             raise NotAuthenticated("Send an API key as `Authorization: Bearer <key>`.")
-        method = "GET" if request.method == "HEAD" else request.method
+        method = "GET" if request.method == "HEAD" else str(request.method)
         scope: Scope | None = getattr(view, "scopes", {}).get(method)
         if scope is None:
-            # The view has no such method, which is what the caller is told next.
-            return not hasattr(view, str(method).lower())
+            # A method without a scope is one that the view does not have, which is what the caller is told next;
+            # a handler whose scope was forgotten serves nobody.
+            return method.lower() not in view.http_method_names or not hasattr(view, method.lower())
         route = request.resolver_match.url_name if request.resolver_match else ""
         if scope not in caller.scopes:
             _record_denial(caller, scope, route, "missing_scope")

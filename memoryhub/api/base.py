@@ -26,8 +26,8 @@ class ApiView(APIView):
     scopes: ClassVar[Mapping[str, Scope]] = {}
     modes: ClassVar[frozenset[MemoryMode]] = REMEMBERING
     content_negotiation_class = AlwaysJson
-    # Without it OPTIONS is answered like any method that is not there.
-    metadata_class = None  # type: ignore[assignment]
+    # Without OPTIONS: it would describe what the schema describes.
+    http_method_names = ["get", "head", "post", "patch"]
 
     @property
     def caller(self) -> Caller:

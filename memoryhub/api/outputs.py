@@ -36,6 +36,13 @@ class Amount(serializers.Field[Decimal, Any, str, Any]):
         return text.rstrip("0").rstrip(".") if "." in text else text
 
 
+class Score(serializers.FloatField):
+    """Four decimals, as the log keeps them."""
+
+    def to_representation(self, value: float) -> float:
+        return round(value, 4)
+
+
 class ErrorDetail(Output):
     code = serializers.CharField(help_text="A word to branch on.")
     message = serializers.CharField(help_text="A sentence for the person who reads it.")
@@ -112,8 +119,8 @@ class FactOut(Output):
 
 
 class FoundFactOut(FactOut):
-    score = serializers.FloatField(help_text="0..1; means the same under any embedder.")
-    scores = serializers.DictField(child=serializers.FloatField(), help_text="The parts of the score.")
+    score = Score(help_text="0..1; means the same under any embedder.")
+    scores = serializers.DictField(child=Score(), help_text="The parts of the score.")
 
 
 class ReceiptOut(Output):
@@ -181,8 +188,8 @@ class HitOut(Output):
     status = serializers.ChoiceField(STATUSES, allow_null=True)
     valid_from = serializers.DateTimeField(help_text="Of a turn: when it was said.")
     content = serializers.CharField()
-    score = serializers.FloatField()
-    scores = serializers.DictField(child=serializers.FloatField())
+    score = Score()
+    scores = serializers.DictField(child=Score())
 
 
 class SearchOut(ReceiptOut):

@@ -42,9 +42,11 @@ class Parser(BaseParser):
         self, stream: IO[Any], media_type: str | None = None, parser_context: Mapping[str, Any] | None = None
     ) -> dict[str, Any]:
         limit = settings.MAX_BODY_BYTES
-        if _announced(parser_context) > limit:
+        # What was announced is refused unread; what was not is read as far as the limit.
+        raw = stream.read(limit + 1) if _announced(parser_context) <= limit else None
+        if raw is None or len(raw) > limit:
             raise TooLarge(f"The body is larger than {limit} bytes.")
-        return parse_object(stream.read(limit + 1))
+        return parse_object(raw)
 
 
 def parse_object(raw: bytes) -> dict[str, Any]:
