@@ -4,13 +4,13 @@ The message is embedded before the transaction opens; all reads and the receipt 
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 from uuid import UUID
 
 from django.conf import settings
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from audit.actors import Actor
@@ -18,7 +18,7 @@ from facts.block import RENDERING, Block, BlockFact, BlockTurn, build_block
 from facts.models import FactType, FactVersion, Recall, RecalledItem, RecallKind, Status
 from facts.recall import Item, Receipted, surface
 from facts.retrieval.results import FactHit, FactSearch
-from facts.retrieval.search import Query, prepare_query, search_facts
+from facts.retrieval.search import CANDIDATES_SHOWN, Query, prepare_query, search_facts
 from memoryhub.access.models import MemoryMode
 from memoryhub.core.search.services import pending_count
 from memoryhub.core.tenancy import in_workspace
@@ -160,39 +160,50 @@ def _degraded(query: Query | None) -> tuple[str, ...]:
 
 
 def _search(subject: Subject, query: Query, view: Viewpoint, ask: MemoryRequest) -> FactSearch:
+    """The `top_k` best facts: of each the version that holds and, if it passed too, the latest that it replaced."""
     found = search_facts(
         workspace_id=view.workspace_id,
         subject_id=subject.id,
         query=query,
-        top_k=ask.top_k,
+        top_k=CANDIDATES_SHOWN,
         threshold=ask.threshold,
         min_similarity=ask.min_similarity,
         types=ask.types,
         agent_id=view.agent_id,
     )
-    pinned = _pinned(subject, view, ask, {hit.version.id for hit in found.hits}, found.candidates)
-    return replace(found, hits=(*found.hits, *pinned)) if pinned else found
+    best_facts = list(dict.fromkeys(hit.version.fact_id for hit in found.hits))[: ask.top_k]
+    known = {hit.version.id: hit for hit in (*found.candidates, *found.hits)}
+    holding = {
+        version.fact_id: known.get(version.id) or FactHit(version=version, score=0.0, scores={})
+        for version in _holding(view).filter(fact__in=best_facts)
+    }
+    chosen = []
+    for fact_id in best_facts:
+        past = [hit for hit in found.hits if hit.version.fact_id == fact_id and hit.version.status != Status.CURRENT]
+        # What was replaced is never shown without what replaced it.
+        if fact_id in holding:
+            chosen += [holding[fact_id], *sorted(past, key=lambda hit: -hit.version.number)[:1]]
+    there = {hit.version.fact_id for hit in chosen}
+    return replace(found, hits=(*chosen, *_pinned(subject, view, ask, there, known)))
+
+
+def _holding(view: Viewpoint) -> QuerySet[FactVersion]:
+    """The versions that hold now and that the viewer may be shown."""
+    return FactVersion.objects.filter(
+        Q(fact__visible_to__isnull=True) | Q(fact__visible_to=view.agent_id),
+        Q(expires_at__isnull=True) | Q(expires_at__gt=timezone.now()),
+        status=Status.CURRENT,
+    ).select_related("fact", "session")
 
 
 def _pinned(
-    subject: Subject, view: Viewpoint, ask: MemoryRequest, there: set[UUID], candidates: Sequence[FactHit]
+    subject: Subject, view: Viewpoint, ask: MemoryRequest, there: set[UUID], known: Mapping[UUID, FactHit]
 ) -> list[FactHit]:
     """The pinned facts that the search did not bring: they always enter."""
-    scored = {hit.version.id: hit for hit in candidates}
-    versions = FactVersion.objects.filter(
-        Q(fact__visible_to__isnull=True) | Q(fact__visible_to=view.agent_id),
-        Q(expires_at__isnull=True) | Q(expires_at__gt=timezone.now()),
-        fact__subject=subject,
-        fact__pinned=True,
-        status=Status.CURRENT,
-    ).select_related("fact", "session")
+    versions = _holding(view).filter(fact__subject=subject, fact__pinned=True).exclude(fact__in=there)
     if ask.types:
         versions = versions.filter(fact__type__in=ask.types)
-    return [
-        scored.get(version.id) or FactHit(version=version, score=0.0, scores={})
-        for version in versions
-        if version.id not in there
-    ]
+    return [known.get(version.id) or FactHit(version=version, score=0.0, scores={}) for version in versions]
 
 
 def _recent_turns(subject: Subject, view: Viewpoint, ask: MemoryRequest) -> tuple[Session | None, list[Turn]]:

@@ -8,7 +8,7 @@ from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from uuid import UUID
 
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q
 from django.db.models.functions import Left, Length, Right
 from django.utils import timezone
 
@@ -38,8 +38,11 @@ from sessions.models import Turn, TurnRole
 
 CANDIDATES_SHOWN = 50
 TIME_CHARACTERS = 2000
-SURFACED = (Status.CURRENT, Status.SUPERSEDED)
-"""Stale facts are known to be wrong; quarantined and rejected ones are nobody's to see."""
+SURFACED = Q(status=Status.CURRENT) | Q(
+    Exists(FactVersion.objects.filter(fact=OuterRef("fact"), status=Status.CURRENT)), status=Status.SUPERSEDED
+)
+"""What holds, and what it replaced. Stale facts are known to be wrong, and so is what came before them; quarantined and
+rejected ones are nobody's to see."""
 
 _NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
 
@@ -186,9 +189,9 @@ def fact_candidates(
         FactVersion.objects.filter(
             Q(fact__visible_to__isnull=True) | Q(fact__visible_to=agent_id),
             Q(expires_at__isnull=True) | Q(expires_at__gt=now),
+            SURFACED,
             workspace_id=workspace_id,
             pk__in=[candidate.item for candidate in found.items],
-            status__in=SURFACED,
         )
         .select_related("fact", "session")
         .defer("session__metadata")
