@@ -145,6 +145,19 @@ def public_hosts_use_https(**kwargs: Any) -> list[CheckMessage]:
     return []
 
 
+@register(Tags.security)
+def logs_hold_no_content(**kwargs: Any) -> list[CheckMessage]:
+    if settings.LOG_MESSAGES and not settings.DEBUG:
+        return [
+            Warning(
+                "LOG_MESSAGES is on: the logs may quote what people said.",
+                hint="Set LOG_MESSAGES=false once the fault is found, and remove the logs written meanwhile.",
+                id="memoryhub.W006",
+            )
+        ]
+    return []
+
+
 # The questions below ask the database, so they run with `check --database default` only.
 
 SUPERUSER = "select rolsuper or rolbypassrls from pg_roles where rolname = current_user"
@@ -274,6 +287,7 @@ CHECKS: tuple[Callable[..., list[CheckMessage]], ...] = (
     data_directory_is_private,
     metrics_token_is_long,
     public_hosts_use_https,
+    logs_hold_no_content,
     runtime_role_is_bound,
     runtime_role_owns_nothing,
     database_is_new_enough,

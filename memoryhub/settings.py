@@ -223,6 +223,8 @@ EXTRACT_AFTER_IDLE_SECONDS = env.int("EXTRACT_AFTER_IDLE_SECONDS", default=900)
 SCORE_THRESHOLD = env.float("SCORE_THRESHOLD", default=0.35)
 
 LOGGING_CONFIG = "logging.config.dictConfig"
-LOGGING = logging_config(level=env.str("LOG_LEVEL", default="INFO"))
+# Lets other libraries' lines and the messages of exceptions through, which may quote content.
+LOG_MESSAGES = env.bool("LOG_MESSAGES", default=False)
+LOGGING = logging_config(level=env.str("LOG_LEVEL", default="INFO"), messages=LOG_MESSAGES)
 METRICS_TOKEN = env.str("METRICS_TOKEN", default="")
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"

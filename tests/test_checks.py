@@ -27,6 +27,7 @@ def sound(settings, tmp_path):
     settings.METRICS_TOKEN = ""
     settings.DATA_DIR = tmp_path
     settings.PROCESS = "web"
+    settings.LOG_MESSAGES = False
     return settings
 
 
@@ -150,6 +151,11 @@ def test_a_public_host_without_https_is_a_warning(sound):
     assert "memoryhub.W004" in found()
     sound.ALLOWED_HOSTS = ["localhost"]
     assert found() == {}
+
+
+def test_logs_that_may_quote_people_are_a_warning(sound):
+    sound.LOG_MESSAGES = True
+    assert "memoryhub.W006" in found()
 
 
 # What the database is asked. `as_role` gives the alias `default` another role, as a wrong DATABASE_URL would.

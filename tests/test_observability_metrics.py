@@ -75,6 +75,7 @@ def test_requests_are_counted_by_route_and_never_by_path(client):
     assert "4711" not in body
 
 
+@pytest.mark.django_db
 def test_paths_people_try_are_one_series(client):
     for number in range(5):
         client.get(f"/wp-admin/{number}.php")
