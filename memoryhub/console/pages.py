@@ -27,6 +27,11 @@ NAVIGATION: tuple[tuple[str, tuple[NavItem, ...]], ...] = (
 )
 
 
+def wants_part(request: ConsoleRequest) -> bool:
+    """Whether htmx asked for a part of the page. Going back through the browser's history asks for the whole one."""
+    return bool(request.htmx) and not request.htmx.history_restore_request
+
+
 def page(
     request: ConsoleRequest,
     workspace: Workspace,
@@ -37,10 +42,7 @@ def page(
     partial: str | None = None,
     status: int = 200,
 ) -> HttpResponse:
-    """Render `template` inside the frame; for an htmx request only `partial`, the part of it that was asked for.
-
-    Going back through the browser's history asks with htmx too, but wants the whole page.
-    """
+    """Render `template` inside the frame; for an htmx request only `partial`, the part of it that was asked for."""
     role = request.membership.role
     around: dict[str, Any] = {
         "workspace": workspace,
@@ -48,7 +50,7 @@ def page(
         "may_write": includes(role, Role.OPERATOR),
         "may_audit": includes(role, Role.AUDITOR),
     }
-    if partial and request.htmx and not request.htmx.history_restore_request:
+    if partial and wants_part(request):
         return render(request, partial, {**around, **context}, status=status)
     around["navigation"] = [
         (group, shown)

@@ -4,7 +4,7 @@ from django.http import HttpResponse
 from django.views.decorators.http import require_GET
 
 from audit.actions import ACTIONS
-from audit.selectors import EntryFilters, entry_page
+from audit.selectors import EntryFilters, EntryPage, entry_page
 from audit.services import record
 from memoryhub.access.models import Role, Workspace
 from memoryhub.console.access import ConsoleRequest, actor_of, workspace_role
@@ -20,7 +20,7 @@ def audit_log(request: ConsoleRequest, workspace: Workspace) -> HttpResponse:
     wanted = dict(form.cleaned_data) if form.is_valid() else {}
     before = wanted.pop("before", None)
     filters = EntryFilters(**wanted)
-    entries = entry_page(workspace.id, filters, before=before)
+    entries = entry_page(workspace.id, filters, before=before) if form.is_valid() else EntryPage([], None)
     used = sorted(name for name, value in wanted.items() if value)
     record(
         actor_of(request),

@@ -10,14 +10,15 @@ from django.shortcuts import get_object_or_404
 from django.views.decorators.http import require_GET, require_http_methods
 
 from audit.services import record
-from facts.models import FactVersion, RecallKind
+from facts.models import Fact, FactVersion, RecallKind
 from facts.retrieval.results import FactHit
 from facts.working_memory import MemoryRequest, Viewpoint, WorkingMemory, working_memory
 from memoryhub.access.models import Agent, MemoryMode, Role, Workspace
 from memoryhub.console.access import ConsoleRequest, actor_of, workspace_role
 from memoryhub.console.forms import FactFilter, PreviewForm, SubjectFilter
-from memoryhub.console.pages import page
+from memoryhub.console.pages import page, wants_part
 from memoryhub.console.selectors import (
+    SubjectPage,
     facts_of,
     sessions_of,
     shown_fact,
@@ -39,16 +40,15 @@ ALWAYS_SHOWN = 6
 def subject_list(request: ConsoleRequest, workspace: Workspace) -> HttpResponse:
     form = SubjectFilter(request.GET)
     wanted = form.cleaned_data if form.is_valid() else {}
-    subjects = subject_page(
-        workspace_id=workspace.id,
-        query=wanted.get("q", ""),
-        state=wanted.get("state", ""),
-        after=wanted.get("after"),
+    subjects = (
+        subject_page(workspace_id=workspace.id, query=wanted["q"], state=wanted["state"], after=wanted["after"])
+        if wanted
+        else SubjectPage([], None)
     )
     record(
         actor_of(request), "subject.listed", workspace, workspace_id=workspace.id, data={"returned": len(subjects.rows)}
     )
-    filtered = bool(wanted.get("q") or wanted.get("state") or not form.is_valid())
+    filtered = not wanted or bool(wanted["q"] or wanted["state"])
     return page(
         request,
         workspace,
@@ -65,7 +65,7 @@ def subject_facts(request: ConsoleRequest, workspace: Workspace, subject_id: UUI
     subject = _subject(workspace, subject_id)
     form = FactFilter(request.GET)
     wanted = form.cleaned_data if form.is_valid() else {}
-    facts = facts_of(subject, **wanted)
+    facts = facts_of(subject, **wanted) if wanted else Fact.objects.none()
     shown = Paginator(facts, FACTS_SHOWN).get_page(request.GET.get("page"))
     rows = [shown_fact(fact) for fact in shown]
     record(actor_of(request), "memory.viewed", subject, subject=subject, data={"what": "facts", "facts": len(rows)})
@@ -79,7 +79,7 @@ def subject_facts(request: ConsoleRequest, workspace: Workspace, subject_id: UUI
             "filter": form,
             "page": shown,
             "rows": rows,
-            "filtered": any(wanted.values()) or not form.is_valid(),
+            "filtered": not wanted or any(wanted.values()),
             "form": PreviewForm(workspace_id=workspace.id),
         },
         partial="facts/fact_results.html",
@@ -203,7 +203,7 @@ def _subject_page(
     partial: str | None = None,
     status: int = 200,
 ) -> HttpResponse:
-    whole = not (partial and request.htmx)
+    whole = not (partial and wants_part(request))
     around = {"subject": subject, "tab": tab} | ({"summary": subject_summary(subject)} if whole else {})
     return page(request, workspace, template, around | context, section="subjects", partial=partial, status=status)
 

@@ -1,0 +1,152 @@
+"""The overview's figures, and the audit log's page."""
+
+import re
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from console_memory import Remembered, remember
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+
+from facts.models import Extraction, ExtractionState, Recall, RecallKind
+from memoryhub.access.models import Agent, User, Workspace
+from memoryhub.console import overview
+from memoryhub.core.charts import line, nice_top
+from memoryhub.core.tenancy import in_workspace
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def remembered(agent: Agent) -> Remembered:
+    return remember(agent)
+
+
+def ask(api: Client, message: str = "what is my budget?") -> None:
+    body = {"user_id": "cust_48213", "message": message, "session_id": "next", "score_threshold": 0}
+    assert api.post("/api/v1/working-memory", body, content_type="application/json").status_code == 200
+
+
+def figures(workspace: Workspace) -> overview.Figures:
+    with in_workspace(workspace.id):
+        return overview.figures(workspace_id=workspace.id, now=timezone.now())
+
+
+def broken(workspace: Workspace) -> dict[str, int]:
+    with in_workspace(workspace.id):
+        return {one.name: one.broken for one in overview.promises(workspace_id=workspace.id, now=timezone.now())}
+
+
+def test_the_figures_count_what_happened_today(workspace: Workspace, api: Client, remembered: Remembered) -> None:
+    before = figures(workspace)
+    assert (before.surfaced, before.median_ms, before.learned, before.superseded) == (0, None, 1, 1)
+    ask(api)
+    after = figures(workspace)
+    assert after.recalls == 1 and after.surfaced >= 1 and after.median_ms is not None and after.median_ms > 0
+
+
+def test_what_waits_is_counted(workspace: Workspace, remembered: Remembered) -> None:
+    with in_workspace(workspace.id):
+        for place, state in enumerate((ExtractionState.DUE, ExtractionState.DEAD, ExtractionState.DONE)):
+            Extraction.objects.create(
+                workspace=workspace, session=remembered.session, first_index=place, last_index=place, state=state
+            )
+        shown = overview.figures(workspace_id=workspace.id, now=timezone.now())
+    assert (shown.dead, broken(workspace)["Accepted, then given up on"]) == (1, 1)
+    # The turns and the fact wait for their vectors as well.
+    assert shown.pending >= 2
+
+
+def test_the_promises_hold_for_what_the_hub_did(workspace: Workspace, api: Client, remembered: Remembered) -> None:
+    ask(api)
+    assert set(broken(workspace).values()) == {0}
+
+
+def test_a_recall_without_its_receipt_is_found(workspace: Workspace, remembered: Remembered) -> None:
+    with in_workspace(workspace.id):
+        Recall.objects.create(workspace=workspace, subject=remembered.subject, kind=RecallKind.SEARCH)
+    assert broken(workspace)["Surfaced without a receipt"] == 1
+
+
+def test_something_surfaced_of_a_restricted_person_is_found(
+    workspace: Workspace, api: Client, remembered: Remembered
+) -> None:
+    ask(api)
+    with in_workspace(workspace.id):
+        remembered.subject.restricted_at = timezone.now() - timedelta(hours=1)
+        remembered.subject.save()
+    assert broken(workspace)["Restricted, yet surfaced"] >= 1
+
+
+def test_the_chart_has_its_numbers_in_a_table(
+    client: Client, viewer: User, workspace: Workspace, api: Client, remembered: Remembered
+) -> None:
+    ask(api)
+    client.force_login(viewer)
+    page = client.get(reverse("overview", args=["acme"])).content.decode()
+    assert 'role="img" aria-labelledby="chart-title chart-says"' in page
+    rows = re.findall(r'<tr><th scope="row">(\d\d):00</th><td>(\d+)</td><td>(\d+)</td></tr>', page)
+    assert len(rows) == 24
+    with in_workspace(workspace.id):
+        chart = overview.chart(workspace_id=workspace.id, now=timezone.now())
+    assert sum(int(surfaced) for _, surfaced, _ in rows) == chart.total_surfaced > 0
+    assert sum(int(written) for _, _, written in rows) == chart.total_written == 6
+
+
+def test_an_empty_workspace_is_a_guide(client: Client, viewer: User) -> None:
+    client.force_login(viewer)
+    page = client.get(reverse("overview", args=["acme"])).content.decode()
+    assert "Nothing is remembered here yet" in page and "manage.py create_api_key" in page
+
+
+@pytest.mark.parametrize(
+    ("highest", "top"),
+    [(0, 1), (1, 1), (2, 2), (3, 5), (6, 10), (11, 20), (21, 50), (99, 100), (101, 200), (4000, 5000)],
+)
+def test_the_axis_ends_at_a_round_number(highest: int, top: int) -> None:
+    assert nice_top(highest) == top
+
+
+def test_a_line_runs_from_corner_to_corner() -> None:
+    drawn = line([0, 5, 10], top=10, left=0, right=100, above=20, bottom=120)
+    assert drawn.points == "0.0,120.0 50.0,70.0 100.0,20.0"
+    assert drawn.area == "0.0,120.0 0.0,120.0 50.0,70.0 100.0,20.0 100.0,120.0"
+    assert line([], top=1, left=0, right=1, above=0, bottom=1).points == ""
+
+
+def test_the_audit_log_is_filtered_and_paged(
+    client: Client, auditor: User, workspace: Workspace, remembered: Remembered
+) -> None:
+    client.force_login(auditor)
+    address = reverse("audit-log", args=["acme"])
+    page = client.get(address + "?action=fact.").content.decode()
+    assert ">fact.superseded</span>" in page and ">turns.recorded</span>" not in page
+    assert "it gives a known attribute another content" in page
+    assert "No entry matches" in client.get(address + "?action=nothing.such").content.decode()
+    assert "No entry matches" not in client.get(address + f"?subject_id={remembered.subject.id}").content.decode()
+    for _ in range(60):
+        client.get(address)
+    first = client.get(address).content.decode()
+    older = re.search(r'href="(\?before=[^"]+)" rel="next"', first)
+    assert older
+    second = client.get(address + older[1]).content.decode()
+    ids = [set(re.findall(r"<dt>Entry</dt><dd class=\"mono\">([^<]+)", page)) for page in (first, second)]
+    assert len(ids[0]) == 50 and ids[1] and not ids[0] & ids[1]
+
+
+def test_the_audit_log_names_people_and_agents(
+    client: Client, auditor: User, agent: Agent, remembered: Remembered
+) -> None:
+    client.force_login(auditor)
+    client.get(reverse("audit-log", args=["acme"]))
+    page = client.get(reverse("audit-log", args=["acme"])).content.decode()
+    assert 'assistant <span class="sub">agent</span>' in page and 'amir <span class="sub">user</span>' in page
+    assert "cust_48213" in page
+
+
+def test_hours_begin_on_the_hour(workspace: Workspace) -> None:
+    with in_workspace(workspace.id):
+        chart = overview.chart(workspace_id=workspace.id, now=datetime(2026, 3, 1, 12, 59, tzinfo=UTC))
+    assert chart.hours[0].at == datetime(2026, 2, 28, 13, tzinfo=UTC)
+    assert chart.hours[-1].at == datetime(2026, 3, 1, 12, tzinfo=UTC)
