@@ -120,7 +120,7 @@ def ask(
     for question in questions:
         for kind, evidence_of in (
             ("turn", lambda hit: (keys[hit["id"]],)),
-            ("fact", lambda hit: facts[hit["fact_id"]]),
+            ("fact", lambda hit: facts[hit["id"]]),
         ):
             if kind == "fact" and not subject.facts:
                 continue
