@@ -1,5 +1,6 @@
 """Nobody changes or removes entries: not the runtime role, not the owner, not by truncating."""
 
+import psycopg
 import pytest
 from django.db import DatabaseError, connections, transaction
 
@@ -41,6 +42,29 @@ def test_the_trigger_alone_stops_the_owner():
         connections["owner"].cursor() as cursor,
     ):
         cursor.execute("delete from audit_entry")
+
+
+@pytest.mark.parametrize("mode", ["origin", "replica", "local"])
+def test_not_even_a_superuser_gets_past_the_trigger_without_switching_it_off(hub_db, database_server, mode):
+    with psycopg.connect(database_server.dsn("postgres", hub_db)) as superuser:
+        superuser.execute(f"set session_replication_role = {mode}")
+        with pytest.raises(psycopg.errors.InsufficientPrivilege, match="append-only"):
+            superuser.execute("delete from audit_entry")
+
+
+def test_pruning_as_documented_works_for_the_owner_and_leaves_the_trigger_on(hub_db, database_server):
+    workspace_id = uuid7()
+    with in_workspace(workspace_id):
+        old, kept = (record(Actor.command("test"), "demo.loaded") for _ in range(2))
+    with psycopg.connect(database_server.dsn("memoryhub_owner", hub_db)) as owner:
+        owner.execute("alter table audit_entry disable trigger audit_entry_append_only")
+        owner.execute("delete from audit_entry where workspace_id = %s and id < %s", [workspace_id, kept.id])
+        owner.execute("alter table audit_entry enable always trigger audit_entry_append_only")
+    with in_workspace(workspace_id):
+        assert list(Entry.objects.all()) == [kept]
+    with psycopg.connect(database_server.dsn("memoryhub_owner", hub_db)) as owner, pytest.raises(psycopg.Error):
+        owner.execute("delete from audit_entry")
+    assert old.id < kept.id
 
 
 @pytest.mark.django_db
