@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from django.conf import settings
-from django.core.management import call_command, get_commands
+from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 from django.db import connections
 
@@ -84,10 +84,9 @@ class Command(BaseCommand):
         web = Child("web", partial(start_web, listener, workers=options["workers"]))
         supervisor.start(web)
         for name, command in BACKGROUND.items():
-            if command in get_commands():
-                # Without the database it would only die again; the web server can at least say what is missing.
-                ready = server.ready if server is not None else None
-                supervisor.start(Child(name, partial(start_command, name, command), ready=ready))
+            # Without the database it would only die again; the web server can at least say what is missing.
+            ready = server.ready if server is not None else None
+            supervisor.start(Child(name, partial(start_command, name, command), ready=ready))
 
         host, port = listener.getsockname()[:2]
         begun = time.monotonic()
@@ -156,7 +155,7 @@ def start_web(listener: socket.socket, *, workers: int) -> "subprocess.Popen[byt
         # Loaded once, shared by the workers; nothing connects or starts threads before they fork.
         *("--preload", "--no-control-socket"),
         # Longer than clients keep an idle connection, so that they close it and no request meets a closing one.
-        *("--keep-alive", "75", "--timeout", "60", "--graceful-timeout", "2"),
+        *("--keep-alive", "75", "--timeout", "60", "--graceful-timeout", "1"),
         *("--log-level", "warning"),
     ]
     return spawn(
