@@ -10,8 +10,6 @@ from memoryhub.core.degradation import Unavailable
 
 Vectors = NDArray[np.float32]
 
-MAX_DIMENSIONS = 1024
-
 
 class EmbedderUnavailable(Unavailable):
     """The embedder gave no usable vectors. The causes and what to do about each: docs/embedders.md."""

@@ -74,7 +74,7 @@ class _Process:
         self.embedder: Embedder | None = None
         self.cache = QueryCache(QUERIES_KEPT, QUERY_LIFE)
         self.breaker = CircuitBreaker(seconds=settings.EMBEDDER_BREAKER_SECONDS, on_change=_breaker_changed)
-        # Queries wait here no longer than the timeout, whatever a service elsewhere does.
+        # Whoever asks waits no longer than the timeout, whatever happens here. Handing over costs less than shows.
         self.threads = ThreadPoolExecutor(max_workers=max(2, settings.WEB_THREADS), thread_name_prefix="embed")
         metrics.breaker_changed(BREAKER, is_open=False)
 
@@ -119,8 +119,7 @@ def get_embedder() -> Embedder | None:
 def embed_query(text: str) -> Vectors | None:
     """The unit vector of a query, shape (dimensions,), read-only; None with `EMBEDDER=none`.
 
-    Waits at most EMBEDDER_TIMEOUT seconds for a service elsewhere. Raises EmbedderUnavailable, at once while the
-    breaker is open.
+    Takes at most EMBEDDER_TIMEOUT seconds. Raises EmbedderUnavailable, at once while the breaker is open.
     """
     if settings.EMBEDDER == "none":
         return None
@@ -148,10 +147,13 @@ def breaker_state() -> State:
 
 
 def warm_up() -> None:
-    """Load the model before the first request needs it. Asks no service elsewhere. Raises EmbedderUnavailable."""
+    """Load the model before the first request needs it; call it after forking. Asks no service elsewhere.
+
+    Raises EmbedderUnavailable.
+    """
     embedder = get_embedder()
     if isinstance(embedder, minilm.MiniLMEmbedder):
-        embedder.embed(["warm"])
+        embedder.embed(["warm"], timeout=settings.EMBEDDER_TIMEOUT)
 
 
 def _loaded(process: _Process) -> Embedder:
@@ -162,12 +164,8 @@ def _loaded(process: _Process) -> Embedder:
 
 
 def _in_time(process: _Process, text: str) -> Vectors:
-    embedder = _loaded(process)
     timeout: float = settings.EMBEDDER_TIMEOUT
-    if isinstance(embedder, minilm.MiniLMEmbedder):
-        # Computed here: its length bounds its time, and another thread could not be stopped either.
-        return embedder.embed([text])
-    future = process.threads.submit(embedder.embed, [text], timeout=timeout)
+    future = process.threads.submit(lambda: _loaded(process).embed([text], timeout=timeout))
     try:
         return future.result(timeout=timeout)
     except FutureTimeout as error:
