@@ -166,7 +166,12 @@ class Metadata(serializers.Field[dict[str, Any], Any, Any, Any]):
             {
                 "type": "array",
                 "minItems": 1,
-                "items": {"type": "object", "properties": {"type": {"type": "string"}}, "required": ["type"]},
+                "items": {
+                    "type": "object",
+                    "properties": {"type": {"type": "string"}},
+                    "required": ["type"],
+                    "additionalProperties": {},
+                },
             },
         ],
         "description": "Text, or Messages API content blocks (`text`, `tool_use`, `tool_result`, `image` and "
