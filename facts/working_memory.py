@@ -274,7 +274,10 @@ def _same_block(view: Viewpoint, ask: MemoryRequest, started: float) -> WorkingM
         return None
     first = (
         Recall.objects.filter(
-            subject=subject, session_external_id=ask.session_id, agent_id=view.agent_id, kind=view.kind
+            Q(agent_id=view.agent_id) if view.agent_id else Q(agent__isnull=True),
+            subject=subject,
+            session_external_id=ask.session_id,
+            kind=view.kind,
         )
         .exclude(block="")
         .order_by("at", "id")
