@@ -8,6 +8,7 @@ from uuid import UUID
 from django.contrib.auth.views import redirect_to_login
 from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
 from django.shortcuts import render
 from django.utils.cache import add_never_cache_headers, patch_vary_headers
 from django_htmx.http import HttpResponseClientRedirect
@@ -55,11 +56,11 @@ def memberships_of(user_id: UUID) -> list[Membership]:
         )
 
 
-def answers_outage(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
+def answers_outage(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpResponseBase]:
     """A database that does not answer is a page that says so (503), never an empty list. Nothing is cached."""
 
     @wraps(view)
-    def answering(request: Any, *args: Any, **kwargs: Any) -> HttpResponse:
+    def answering(request: Any, *args: Any, **kwargs: Any) -> HttpResponseBase:
         try:
             response = view(request, *args, **kwargs)
         except (OperationalError, InterfaceError):
@@ -73,14 +74,14 @@ def answers_outage(view: Callable[..., HttpResponse]) -> Callable[..., HttpRespo
 
 def workspace_role(
     needed: Role, *, transaction: bool = True
-) -> Callable[[Callable[..., HttpResponse]], Callable[..., HttpResponse]]:
+) -> Callable[[Callable[..., HttpResponse]], Callable[..., HttpResponseBase]]:
     """Hand the view its `Workspace`, inside a transaction that sees this workspace only.
 
     Nobody signed in: to the sign-in page. No member: 404, the same as a workspace that does not exist. A member without
     the role: 403, recorded. With `transaction=False` the view opens its own, after work that must not hold one open.
     """
 
-    def decorate(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
+    def decorate(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponseBase]:
         @answers_outage
         @wraps(view)
         def guarded(request: Any, workspace: str, *args: Any, **kwargs: Any) -> HttpResponse:
