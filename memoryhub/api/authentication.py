@@ -2,7 +2,7 @@
 
 import re
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from django.conf import settings
 from django.db import connection
@@ -88,7 +88,7 @@ class HasScope(BasePermission):
     """
 
     def has_permission(self, request: Request, view: "APIView") -> bool:
-        caller: Caller | None = request.auth
+        caller = cast(Caller | None, request.auth)
         if caller is None:
             raise NotAuthenticated("Send an API key as `Authorization: Bearer <key>`.")
         method = "GET" if request.method == "HEAD" else str(request.method)

@@ -61,7 +61,7 @@ FRAMEWORK_CODES = {
 class Refused(exceptions.APIException):
     """A refusal with a code of its own, and the fields it is about."""
 
-    status_code = status.HTTP_400_BAD_REQUEST
+    status_code: int = status.HTTP_400_BAD_REQUEST
     default_code = "invalid"
 
     def __init__(self, message: str, *, fields: Fields | None = None) -> None:

@@ -27,6 +27,8 @@ from memoryhub.api.paging import MAX_PAGE, PAGE
 from sessions.models import TurnRole
 
 MAX_ITEMS = 100
+# Taken by the list around the items, which the stubs do not know of.
+ITEMS: dict[str, Any] = {"min_length": 1, "max_length": MAX_ITEMS}
 MAX_MENTIONS = 50
 MESSAGE_CHARACTERS = 32_000
 FACT_CHARACTERS = 4_000
@@ -94,7 +96,7 @@ class TurnIn(Input):
 
 class TurnsIn(Input):
     user_id = ExternalId(help_text="Your id of the person.")
-    turns = TurnIn(many=True, min_length=1, max_length=MAX_ITEMS)
+    turns = TurnIn(many=True, **ITEMS)
     recall_id = serializers.UUIDField(
         required=False,
         allow_null=True,
@@ -199,7 +201,7 @@ class FactIn(FactContentIn):
 
 
 class FactsIn(Input):
-    facts = FactIn(many=True, min_length=1, max_length=MAX_ITEMS)
+    facts = FactIn(many=True, **ITEMS)
 
 
 class FactCorrectionIn(FactContentIn):

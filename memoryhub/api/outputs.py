@@ -36,7 +36,8 @@ class Amount(serializers.Field[Decimal, Any, str, Any]):
         return text.rstrip("0").rstrip(".") if "." in text else text
 
 
-class Score(serializers.FloatField):
+@extend_schema_field({"type": "number", "format": "double"})
+class Score(serializers.Field[float, Any, float, Any]):
     """Four decimals, as the log keeps them."""
 
     def to_representation(self, value: float) -> float:

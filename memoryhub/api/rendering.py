@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import date, datetime
 from decimal import Decimal
 from typing import IO, Any
@@ -92,16 +92,16 @@ class Renderer(BaseRenderer):
 class AlwaysJson(BaseContentNegotiation):
     """Answers are JSON whatever `Accept` says: an error is of more use than a 406. Bodies must say that they are."""
 
-    def select_parser(self, request: Request, parsers: Sequence[BaseParser]) -> BaseParser | None:
+    def select_parser(self, request: Request, parsers: Iterable[BaseParser]) -> BaseParser | None:
         if "chunked" in request.META.get("HTTP_TRANSFER_ENCODING", "").lower():
             raise LengthRequired("Send the body with a Content-Length.")
         media_type = (request.content_type or "").partition(";")[0].strip().lower()
         return next((parser for parser in parsers if parser.media_type == media_type), None)
 
     def select_renderer(
-        self, request: Request, renderers: Sequence[BaseRenderer], format_suffix: str | None = None
+        self, request: Request, renderers: Iterable[BaseRenderer], format_suffix: str | None = None
     ) -> tuple[BaseRenderer, str]:
-        return renderers[0], MEDIA_TYPE
+        return next(iter(renderers)), MEDIA_TYPE
 
 
 def _announced(parser_context: Mapping[str, Any] | None) -> int:

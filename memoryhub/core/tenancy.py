@@ -41,10 +41,12 @@ def tenant_policy(table: str, *, also: str = "") -> migrations.RunSQL:
 @contextmanager
 def in_workspace(workspace_id: UUID) -> Iterator[None]:
     """A transaction that sees the rows of one workspace. Nested calls restore the outer workspace when they end."""
+    nested = connection.in_atomic_block
     with transaction.atomic():
         before = _switch(str(workspace_id))
         yield
-        if before != str(workspace_id):
+        # The end of a transaction forgets the setting by itself.
+        if nested and before != str(workspace_id):
             _switch(before)
 
 

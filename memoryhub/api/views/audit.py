@@ -9,7 +9,7 @@ from rest_framework.response import Response
 from audit.selectors import EntryFilters, entry_page
 from audit.services import record
 from memoryhub.access.models import Scope
-from memoryhub.api.base import ANY_MODE, ApiView
+from memoryhub.api.base import ANY_MODE, ApiView, shown
 from memoryhub.api.inputs import AuditQuery
 from memoryhub.api.outputs import EntryPageOut
 from memoryhub.api.paging import cursor_after, cursor_id
@@ -42,4 +42,4 @@ class AuditLog(ApiView):
                 data={"returned": len(page.entries), "filters": sorted(query)},
             )
         answer = {"entries": page.entries, "next": cursor_after(page.next) if page.next else None}
-        return Response(EntryPageOut(answer).data)
+        return Response(shown(EntryPageOut, answer))

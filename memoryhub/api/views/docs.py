@@ -24,7 +24,6 @@ def docs(request: HttpRequest) -> HttpResponse:
 
 
 @cache
-def _schema(form: str) -> bytes:
+def _schema(form: str) -> str | bytes:
     # Half a second of work, and the same for everybody until the next start.
-    written: bytes = RENDERERS[form]().render(SchemaGenerator().get_schema(public=True), renderer_context={})
-    return written
+    return RENDERERS[form]().render(SchemaGenerator().get_schema(public=True), renderer_context={})

@@ -25,7 +25,7 @@ from facts.services import FactInput, Written, fact_correct, fact_mark_stale, fa
 from memoryhub.access.callers import Caller
 from memoryhub.access.models import Scope
 from memoryhub.api import examples
-from memoryhub.api.base import KNOWING, ApiView
+from memoryhub.api.base import KNOWING, ApiView, shown
 from memoryhub.api.inputs import FactCorrectionIn, FactIn, FactQuery, FactRestoreIn, FactsIn, FactStaleIn, PageQuery
 from memoryhub.api.outputs import FactChangedOut, FactDetailOut, FactPageOut, FactsWrittenOut, FactVersionPageOut
 from memoryhub.api.paging import cursor_after, cursor_id, cursor_number
@@ -97,7 +97,7 @@ class Facts(ApiView):
         stated = self.body(FactsIn)["facts"] if several else [self.body(FactIn)]
         with self.workspace():
             written = _write(self.caller, stated, several=several)
-        return Response(FactsWrittenOut({"facts": written}).data, status=201)
+        return Response(shown(FactsWrittenOut, {"facts": written}), status=201)
 
 
 class FactDetail(ApiView):
@@ -114,7 +114,7 @@ class FactDetail(ApiView):
     def get(self, request: Request, fact_id: UUID) -> Response:
         with self.workspace():
             page = fact_read(view=viewpoint(self.caller), fact_id=fact_id)
-        return Response(FactDetailOut(receipted(page.recall) | {"fact": page.hits[0]}).data)
+        return Response(shown(FactDetailOut, receipted(page.recall) | {"fact": page.hits[0]}))
 
     @extend_schema(
         operation_id="correct_fact",
@@ -160,7 +160,7 @@ class FactVersions(ApiView):
         with self.workspace():
             page = fact_versions_page(view=viewpoint(self.caller), fact_id=fact_id, after=after, limit=query["limit"])
         answer = receipted(page.recall) | {"versions": page.hits, "next": _next(page)}
-        return Response(FactVersionPageOut(answer).data)
+        return Response(shown(FactVersionPageOut, answer))
 
 
 class FactStale(ApiView):
@@ -231,7 +231,7 @@ def _page(page: FactPage) -> dict[str, Any]:
         "next": _next(page),
         "paused": "surfacing" if page.paused else None,
     }
-    return FactPageOut(answer).data
+    return shown(FactPageOut, answer)
 
 
 def _next(page: FactPage) -> str | None:
@@ -239,7 +239,7 @@ def _next(page: FactPage) -> str | None:
 
 
 def _changed(version: FactVersion) -> Response:
-    return Response(FactChangedOut(version).data)
+    return Response(shown(FactChangedOut, version))
 
 
 def _write(caller: Caller, stated: Sequence[dict[str, Any]], *, several: bool) -> list[Written]:

@@ -18,7 +18,7 @@ from facts.working_memory import MemoryRequest, Viewpoint, WorkingMemory, block_
 from memoryhub.access.callers import Caller
 from memoryhub.access.models import Scope
 from memoryhub.api import examples
-from memoryhub.api.base import KNOWING, ApiView
+from memoryhub.api.base import KNOWING, ApiView, shown
 from memoryhub.api.errors import ModeForbids
 from memoryhub.api.inputs import CitedIn, SearchIn, WorkingMemoryIn
 from memoryhub.api.outputs import SearchOut, WorkingMemoryOut
@@ -64,7 +64,7 @@ class WorkingMemoryView(ApiView):
             "degraded": memory.degraded,
             "paused": "surfacing" if memory.paused else None,
         }
-        return Response(WorkingMemoryOut(answer).data)
+        return Response(shown(WorkingMemoryOut, answer))
 
 
 class Search(ApiView):
@@ -100,7 +100,7 @@ class Search(ApiView):
             "degraded": found.degraded,
             "paused": "surfacing" if found.paused else None,
         }
-        return Response(SearchOut(answer).data)
+        return Response(shown(SearchOut, answer))
 
 
 class Cited(ApiView):

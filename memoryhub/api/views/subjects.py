@@ -13,7 +13,7 @@ from audit.services import record
 from facts.models import Fact
 from memoryhub.access.models import Scope
 from memoryhub.api import examples
-from memoryhub.api.base import ANY_MODE, ApiView
+from memoryhub.api.base import ANY_MODE, ApiView, shown
 from memoryhub.api.inputs import PageQuery, SubjectLookupIn, SubjectPauseIn, SubjectRestrictIn
 from memoryhub.api.outputs import SubjectDetailOut, SubjectOut, SubjectPageOut
 from memoryhub.api.paging import cursor_after, cursor_parts, refused
@@ -44,7 +44,7 @@ class SubjectView(ApiView):
                 actor=self.caller.actor,
                 reason=body["reason"],
             )
-        return Response(SubjectOut(subject).data)
+        return Response(shown(SubjectOut, subject))
 
     def set_paused(self, subject_id: UUID, *, paused: bool) -> Response:
         body = self.body(SubjectPauseIn)
@@ -56,7 +56,7 @@ class SubjectView(ApiView):
                 actor=self.caller.actor,
                 reason=body["reason"],
             )
-        return Response(SubjectOut(subject).data)
+        return Response(shown(SubjectOut, subject))
 
 
 class Subjects(SubjectView):
@@ -91,7 +91,7 @@ class Subjects(SubjectView):
             "subjects": page,
             "next": cursor_after(page[-1].created_at.isoformat(), page[-1].id) if more else None,
         }
-        return Response(SubjectPageOut(answer).data)
+        return Response(shown(SubjectPageOut, answer))
 
 
 class SubjectLookup(SubjectView):
@@ -211,7 +211,7 @@ def _detail(subject: Subject) -> dict[str, Any]:
         "turns": Turn.objects.filter(session__subject=subject).count(),
         "facts": Fact.objects.filter(subject=subject).count(),
     }
-    return {**SubjectOut(subject).data, **counts}
+    return {**shown(SubjectOut, subject), **counts}
 
 
 def _after(cursor: str) -> Q:

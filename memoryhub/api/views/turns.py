@@ -14,7 +14,7 @@ from facts.recall import recall_cite
 from memoryhub.access.callers import Caller
 from memoryhub.access.models import Scope
 from memoryhub.api import examples
-from memoryhub.api.base import KNOWING, ApiView, checked
+from memoryhub.api.base import KNOWING, ApiView, checked, shown
 from memoryhub.api.errors import TooLarge
 from memoryhub.api.inputs import SessionPath, TurnsIn
 from memoryhub.api.outputs import ClosedOut, TurnsOut
@@ -84,7 +84,7 @@ class Turns(ApiView):
             "turns": recorded.turns,
             "extraction": _extraction_after(recorded, extracts=extracts),
         }
-        return Response(TurnsOut(answer).data, status=201 if recorded.recorded else 200)
+        return Response(shown(TurnsOut, answer), status=201 if recorded.recorded else 200)
 
 
 class SessionClose(ApiView):
@@ -117,7 +117,7 @@ class SessionClose(ApiView):
             "closed_at": session.closed_at,
             "extraction": _extraction_of(session, extracts=caller.mode in KNOWING),
         }
-        return Response(ClosedOut(answer).data, status=202)
+        return Response(shown(ClosedOut, answer), status=202)
 
 
 def _turn_input(turn: Mapping[str, Any]) -> TurnInput:
