@@ -33,7 +33,7 @@ from pytest_django import DjangoDbBlocker
 from audit.actors import Actor
 from memoryhub.access.models import Agent, Role, Scope, User, Workspace
 from memoryhub.access.services import NewKey, agent_get_or_create, key_create, user_create, workspace_create
-from memoryhub.core.postgres import DATABASE, OWNER, RUNTIME, EmbeddedPostgres
+from memoryhub.core.postgres import DATABASE, OWNER, RUNTIME, SUPERUSER, EmbeddedPostgres
 
 # Its data need not survive the machine.
 FAST = {
@@ -114,7 +114,8 @@ def own_database(server: EmbeddedPostgres, *, template: str) -> Iterator[str]:
     try:
         yield name
     finally:
-        _as_owner(server, sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
+        # Only a superuser may end the connections that the other role still holds.
+        _execute(server, SUPERUSER, sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
 
 
 @dataclass(frozen=True)
@@ -237,9 +238,9 @@ def _point_django_at(server: EmbeddedPostgres, name: str) -> None:
 def _create(server: EmbeddedPostgres, name: str, *, template: str) -> None:
     connections.close_all()  # a template may have no connections
     statement = sql.SQL("create database {} template {} strategy file_copy")
-    _as_owner(server, statement.format(sql.Identifier(name), sql.Identifier(template)))
+    _execute(server, OWNER, statement.format(sql.Identifier(name), sql.Identifier(template)))
 
 
-def _as_owner(server: EmbeddedPostgres, statement: sql.Composed) -> None:
-    with psycopg.connect(server.dsn(OWNER, "postgres"), autocommit=True) as connection:
+def _execute(server: EmbeddedPostgres, role: str, statement: sql.Composed) -> None:
+    with psycopg.connect(server.dsn(role, "postgres"), autocommit=True) as connection:
         connection.execute(statement)
