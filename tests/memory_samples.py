@@ -1,0 +1,74 @@
+"""A workspace with a row of everything, written by the product's own services."""
+
+from uuid import UUID, uuid4
+
+from audit.actors import Actor
+from facts.models import Extraction, FactType, Source
+from facts.services import FactInput, Written, facts_record
+from facts.working_memory import MemoryRequest, Viewpoint, working_memory
+from memoryhub.access.models import Agent, MemoryMode, Role, Workspace
+from memoryhub.access.services import agent_get_or_create, key_create, user_create
+from memoryhub.api.authentication import caller_of
+from memoryhub.core.search.indexing import index_pending
+from memoryhub.core.tenancy import in_workspace
+from sessions.content import read_content
+from sessions.models import Subject, TurnRole
+from sessions.services import Recorded, TurnInput, subject_get_or_create, turns_record
+
+
+def say(
+    agent: Agent, *texts: str, session: str = "s1", user: str = "alice", role: TurnRole = TurnRole.USER, **turn: object
+) -> Recorded:
+    """Record one turn for each text."""
+    with in_workspace(agent.workspace_id):
+        return turns_record(
+            workspace_id=agent.workspace_id,
+            agent_id=agent.id,
+            session_id=session,
+            user_id=user,
+            turns=[TurnInput(role, read_content(text), **turn) for text in texts],  # type: ignore[arg-type]
+            actor=Actor.agent(agent.id),
+        )
+
+
+def learn(agent: Agent, content: str, *, user: str = "alice", **fact: object) -> Written:
+    """Write one fact, by default about an entity and attribute that tell it apart from none."""
+    given = {"type": FactType.CONSTRAINT, "entity": "shop", "attribute": "cloud"} | fact
+    with in_workspace(agent.workspace_id):
+        subject = subject_get_or_create(workspace_id=agent.workspace_id, external_id=user)
+        [written] = facts_record(
+            subject=subject,
+            facts=[FactInput(content=content, **given)],  # type: ignore[arg-type]
+            source=Source.AGENT,
+            actor=Actor.agent(agent.id),
+            agent_id=agent.id,
+        )
+    return written
+
+
+def viewpoint(agent: Agent, mode: MemoryMode = MemoryMode.FULL) -> Viewpoint:
+    return Viewpoint(agent.workspace_id, "english", Actor.agent(agent.id), agent.id, mode)
+
+
+def embed_all(workspace_id: UUID) -> None:
+    while index_pending(workspace_id):
+        pass
+
+
+def fill_workspace(workspace: Workspace, actor: Actor) -> Subject:
+    """Leave at least one row in every table of the workspace, one of them still waiting for its vector."""
+    agent = agent_get_or_create(workspace_id=workspace.id, name="sampler", actor=actor)
+    user_create(username=f"person-{uuid4()}", actor=actor, workspace=workspace, role=Role.VIEWER)
+    key = key_create(agent=agent, actor=actor)
+    caller_of(key.secret)
+    suffix = str(workspace.id)
+    recorded = say(agent, "We run on AWS.", session=f"s-{suffix}")
+    learn(agent, "Runs on AWS", turn=recorded.turns[0])
+    embed_all(workspace.id)
+    say(agent, "We like it.", session=f"s-{suffix}")
+    working_memory(view=viewpoint(agent), ask=MemoryRequest("alice", "Where do we run?", f"next-{suffix}"))
+    with in_workspace(workspace.id):
+        subject = Subject.objects.get(workspace=workspace)
+        session = subject.sessions.get()
+        Extraction.objects.create(workspace=workspace, session=session, first_index=0, last_index=1)
+    return subject
