@@ -49,7 +49,7 @@ def read_content(content: str | Sequence[Mapping[str, Any]]) -> MessageContent:
         path = f"[{position}]"
         if not isinstance(block, Mapping):
             raise ContentError(path, "A content block is an object with a type.")
-        kind = block.get("type")
+        kind = _string(block, "type", path)
         if kind in DROPPED_BLOCKS:
             continue
         if kind == "text":
@@ -58,7 +58,7 @@ def read_content(content: str | Sequence[Mapping[str, Any]]) -> MessageContent:
             name = _string(block, "name", path)
             calls.append((_string(block, "id", path), name, block.get("input")))
             texts.append(f"[calls {name}: {compact_json(block.get('input'))}]")
-        elif isinstance(kind, str) and (kind == "tool_result" or kind.endswith("_tool_result")):
+        elif kind == "tool_result" or kind.endswith("_tool_result"):
             results.append(_string(block, "tool_use_id", path))
             texts.extend(_result_texts(block.get("content"), f"{path}.content"))
         elif kind in MEDIA_BLOCKS:
@@ -109,9 +109,10 @@ def _result_texts(content: Any, path: str) -> Iterator[str]:
     for position, block in enumerate(content):
         if not isinstance(block, Mapping):
             raise ContentError(f"{path}[{position}]", "A content block is an object with a type.")
-        if block.get("type") == "text":
+        kind = block.get("type")
+        if kind == "text":
             yield _string(block, "text", f"{path}[{position}]")
-        elif block.get("type") in MEDIA_BLOCKS:
+        elif isinstance(kind, str) and kind in MEDIA_BLOCKS:
             yield _media_text(block, f"{path}[{position}]")
 
 

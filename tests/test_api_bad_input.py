@@ -114,6 +114,8 @@ def _place(start: str, levels: int) -> str:
         (turns(TURN | {"content": None}), "turns[0].content"),
         (turns(TURN | {"content": ["text"]}), "turns[0].content[0]"),
         (turns(TURN | {"content": [{"type": "text", "text": "a"}, {"type": "hologram"}]}), "turns[0].content[1].type"),
+        (turns(TURN | {"content": [{"type": {}}]}), "turns[0].content[0].type"),
+        (turns(TURN | {"content": [{"text": "a"}]}), "turns[0].content[0].type"),
         (turns(TURN | {"content": [{"type": "text"}]}), "turns[0].content[0].text"),
         (turns(TURN | {"content": [{"type": "tool_use", "name": "a", "input": {}}]}), "turns[0].content[0].id"),
         (turns(TURN | {"content": [{"type": "tool_result", "content": "a"}]}), "turns[0].content[0].tool_use_id"),
