@@ -3,10 +3,10 @@
 from dataclasses import replace
 
 import pytest
+from django.conf import LazySettings
 from django.db import DatabaseError, connections
 from django.utils import timezone
 from memory_samples import embed_all, learn, say, viewpoint
-from pytest_django.fixtures import SettingsWrapper
 
 from audit.models import Entry
 from facts.models import Recall, RecalledItem, RecallKind, Status
@@ -145,7 +145,7 @@ def test_the_previous_session_must_be_one_of_this_person(remembered: Agent) -> N
         asked(remembered, previous_session_id="of-bob")
 
 
-def test_without_its_embedder_memory_works_by_words_and_says_so(remembered: Agent, settings: SettingsWrapper) -> None:
+def test_without_its_embedder_memory_works_by_words_and_says_so(remembered: Agent, settings: LazySettings) -> None:
     settings.EMBEDDER = "openai"
     settings.EMBEDDER_URL = "http://127.0.0.1:9/v1"  # nothing listens there
     settings.EMBEDDER_MODEL, settings.EMBEDDER_DIMENSIONS = "any", 384
