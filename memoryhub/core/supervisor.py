@@ -26,8 +26,8 @@ LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 FIRST_DELAY = 0.2  # seconds before a child that died is started again
 LONGEST_DELAY = 5.0
 STEADY = 30.0  # seconds of running after which a child counts as well again
-GRACE = 2.5  # seconds a child has to stop before its group is killed
-STOP_WITHIN = 4.2  # seconds for everything: the promised five include the exit of this process
+GRACE = 2.0  # seconds a child has to stop before its group is killed
+STOP_WITHIN = 3.5  # seconds for everything: the promised five include the exit of this process
 
 
 class Stopped(BaseException):
