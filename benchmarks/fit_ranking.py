@@ -5,7 +5,7 @@
 Loads the conversations into a database of its own through the product's services, asks every question through the
 product's search for its features, and fits a linear fusion by listwise softmax: the kinds of conversation count alike,
 however many questions each has. Prints what leaving each conversation out of the fit gives on it, then the weights
-fitted on all. Scores are log odds of relevance, moved so that one threshold means the same: 0.35 keeps over
+fitted on all. Scores are log odds of relevance, moved so that one threshold means the same: 0.35 keeps
 99.5 % of the relevant items among the first five, of turns and of facts, with an embedder and without.
 """
 
@@ -30,27 +30,32 @@ from benchmarks.evaluation import EvaluationSubject, read_sets
 Array = NDArray[np.float64]
 
 TURN_FEATURES = (
-    *("words", "piece", "context", "dated", "session", "named"),
-    *("user", "length", "question", "after_question", "when"),
+    *("words", "meaning", "nearby", "asked", "when"),
+    *("phrase", "substance", "user_long", "asks", "answers"),
 )
-FACT_FEATURES = ["sentence", "about", "words", "coverage", "entity"]
-VECTOR_FEATURES = {"piece", "context", "dated", "sentence", "about"}
+FACT_FEATURES = ("words", "meaning", "source_words", "source_meaning", "entity", "when", "phrase")
+VECTOR_FEATURES = {"meaning", "source_meaning"}
 # No labelled set at hand has attributes, mentions, types or amounts; these stand until one does.
 PRIOR = {"attribute": 1.5, "mention": 1.0, "type": 0.7, "number": 1.0}
 RIDGE = 1e-3
+MODEL = "minilm:all-MiniLM-L6-v2"
 THRESHOLD, KEPT = 0.35, 0.995
 """The default threshold keeps this share of the relevant items that rank among the first five."""
-MARGIN = 1.5
-"""Log odds added to every score: in a young memory words are rarer signs than in the long ones that are fitted on."""
+STRANGE_EVERY = 3
+"""Of another subject's questions every third is asked too, as one that nothing in memory answers."""
 
 
 @dataclass
 class Asked:
-    """One question: features of each candidate (rows), which are relevant, and of which set and conversation."""
+    """One question: features of each candidate (rows), which are relevant, and of which set and conversation.
+
+    `wanted` is empty for a question that nothing in memory answers.
+    """
 
     kind: str
     conversation: str
     features: Array
+    level: tuple[float, float]
     relevant: Array
     evidence: list[set[str]]
     """The evidence keys each candidate stands for."""
@@ -64,12 +69,14 @@ def main() -> None:
     parser.add_argument("--vectors", type=Path, help="keep embeddings in this file between runs")
     arguments = parser.parse_args()
     subjects = read_sets(arguments.sets)
+    asked: dict[str, list[Asked]] = {"turns": [], "facts": [], "turns_words_only": [], "facts_words_only": []}
     with temporary_hub():
-        turns, facts = collect(subjects, VectorCache(arguments.vectors))
+        collect(subjects, VectorCache(arguments.vectors), asked)
     fitted: dict[str, Any] = {}
-    for name, asked, features in (("turns", turns, TURN_FEATURES), ("facts", facts, FACT_FEATURES)):
-        for suffix, used in (("", features), ("_words_only", [f for f in features if f not in VECTOR_FEATURES])):
-            fitted[name + suffix] = report(name + suffix, asked, features, used)
+    for name, questions in asked.items():
+        features = TURN_FEATURES if name.startswith("turns") else FACT_FEATURES
+        used = [f for f in features if f not in VECTOR_FEATURES] if name.endswith("words_only") else features
+        fitted[name] = report(name, questions, features, used)
     fitted |= {"fitted_on": describe(subjects), "fitted_at": datetime.now(UTC).date().isoformat()}
     if arguments.write:
         from facts.retrieval.ranking import COEFFICIENTS
@@ -121,21 +128,20 @@ class VectorCache:
             np.savez(self.path, keys=list(self.known), vectors=np.stack(list(self.known.values())).astype(np.float16))
 
 
-def collect(subjects: Sequence[EvaluationSubject], cache: VectorCache) -> tuple[list[Asked], list[Asked]]:
-    """Load every subject and gather the features of each question's candidate turns and facts."""
+def collect(subjects: Sequence[EvaluationSubject], cache: VectorCache, asked: dict[str, list[Asked]]) -> None:
+    """Load every subject and gather the features of each question's candidates, with vectors and without."""
     from audit.actors import Actor
     from memoryhub.access.services import agent_get_or_create, workspace_create
 
     actor = Actor.command("fit_ranking")
     workspace = workspace_create(slug="evaluation", name="Evaluation", actor=actor)
     agent = agent_get_or_create(workspace_id=workspace.id, name="evaluation", actor=actor)
-    turns: list[Asked] = []
-    facts: list[Asked] = []
-    for subject in subjects:
+    for subject, other in zip(subjects, [*subjects[1:], subjects[0]], strict=True):
         load(subject, workspace, agent, actor, cache)
         cache.save()
-        ask(subject, workspace, cache, turns, facts)
-    return turns, facts
+        # What somebody else's memory answers, this one does not.
+        strange = [question.text for question in other.questions[::STRANGE_EVERY]] if other is not subject else []
+        ask(subject, workspace, cache, asked, strange)
 
 
 def load(subject: EvaluationSubject, workspace: Any, agent: Any, actor: Any, cache: VectorCache) -> None:
@@ -151,7 +157,7 @@ def load(subject: EvaluationSubject, workspace: Any, agent: Any, actor: Any, cac
     from sessions.services import TurnInput, subject_get_or_create, turns_record
 
     with in_workspace(workspace.id):
-        rows = {}
+        rows: dict[str, Any] = {}
         for session_id, turns in subject.sessions:
             recorded = turns_record(
                 workspace_id=workspace.id,
@@ -170,7 +176,7 @@ def load(subject: EvaluationSubject, workspace: Any, agent: Any, actor: Any, cac
                 ],
                 actor=actor,
             )
-            rows |= {turn.client_id: turn for turn in recorded.turns}
+            rows |= {str(turn.client_id): turn for turn in recorded.turns}
         person = subject_get_or_create(workspace_id=workspace.id, external_id=subject.user_id)
         facts_record(
             subject=person,
@@ -188,78 +194,80 @@ def load(subject: EvaluationSubject, workspace: Any, agent: Any, actor: Any, cac
         items = {row.item: row for row in waiting if row.kind == kind}
         with in_workspace(workspace.id):
             texts = texts_of(kind, workspace.id, list(items))
-        vectors = cache.embed([text.text for text in texts]) if texts else []
+        flat = [(item, piece) for item, of_item in texts.items() for piece in of_item]
+        vectors: dict[Any, list[Array]] = {}
+        for (item, _), vector in zip(flat, cache.embed([piece for _, piece in flat]) if flat else [], strict=True):
+            vectors.setdefault(item, []).append(vector)
         with in_workspace(workspace.id):
             Vector.objects.bulk_create(
                 Vector(
                     workspace_id=workspace.id,
-                    subject_id=items[text.item].subject_id,
+                    subject_id=items[item].subject_id,
                     kind=kind,
-                    item=text.item,
-                    view=text.view,
-                    piece=text.piece,
-                    model="minilm:all-MiniLM-L6-v2",
-                    embedding=HalfVector(vector),
+                    item=item,
+                    model=MODEL,
+                    embedding=HalfVector(np.mean(of_item, axis=0)),
                 )
-                for text, vector in zip(texts, vectors, strict=True)
+                for item, of_item in vectors.items()
             )
             Pending.objects.filter(workspace_id=workspace.id).filter(kind=kind).delete()
 
 
-def ask(subject: EvaluationSubject, workspace: Any, cache: VectorCache, turns: list[Asked], facts: list[Asked]) -> None:
+def ask(
+    subject: EvaluationSubject, workspace: Any, cache: VectorCache, asked: dict[str, list[Asked]], strange: list[str]
+) -> None:
     from facts.models import FactVersion
-    from facts.retrieval.ranking import fact_features, turn_features
-    from facts.retrieval.search import Query, fact_candidates, turn_candidates
+    from facts.retrieval import search
+    from facts.retrieval.ranking import asks_when, fact_features, turn_features
     from memoryhub.core.search.words import lexemes
     from memoryhub.core.tenancy import in_workspace
+    from sessions.indexing import KIND
     from sessions.models import Subject, Turn
 
-    vectors = cache.embed([question.text for question in subject.questions])
+    questions = [(question.text, set(question.evidence)) for question in subject.questions]
+    questions += [(text, set()) for text in (*subject.unanswerable, *strange)]
+    vectors = cache.embed([text for text, _ in questions])
     cache.save()
+    config = workspace.text_config
     with in_workspace(workspace.id):
         person = Subject.objects.get(external_id=subject.user_id)
-        keys = dict(Turn.objects.filter(session__subject=person).values_list("id", "client_id"))
+        stands_for: dict[Any, set[str]] = {
+            pk: {str(key)} for pk, key in Turn.objects.filter(session__subject=person).values_list("id", "client_id")
+        }
         ids = FactVersion.objects.filter(fact__subject=person).order_by("fact__handle").values_list("id", flat=True)
-        stands_for = {pk: set(fact.evidence) for pk, fact in zip(ids, subject.facts, strict=False)}
-        for question, vector in zip(subject.questions, vectors, strict=True):
-            query = Query(
-                question.text,
-                workspace.text_config,
-                tuple(lexemes(question.text, workspace.text_config)),
-                vector,
-                "minilm:all-MiniLM-L6-v2",
-            )
-            where = {"workspace_id": workspace.id, "subject_id": person.id, "query": query}
-            found, traits = turn_candidates(**where)
-            wanted = set(question.evidence)
-            turns.append(
-                as_asked(subject, turn_features(found, traits), TURN_FEATURES, lambda item: {keys[item]}, wanted)
-            )
-            if subject.facts:
-                found, _, of_facts = fact_candidates(**where)
-                features = fact_features(found, of_facts)
-                facts.append(
-                    as_asked(subject, features, FACT_FEATURES, lambda item: stands_for.get(item, set()), wanted)
+        stands_for |= {pk: set(fact.evidence) for pk, fact in zip(ids, subject.facts, strict=False)}
+
+        def note(name: str, found: Any, features: dict[Any, dict[str, float]], wanted: set[str]) -> None:
+            names = TURN_FEATURES if name.startswith("turns") else FACT_FEATURES
+            items = sorted(features)
+            evidence = [stands_for.get(item, set()) for item in items]
+            asked[name].append(
+                Asked(
+                    subject.kind,
+                    subject.user_id,
+                    np.array([[features[item][one] for one in names] for item in items]),
+                    (found.best_similarity, found.best_coverage),
+                    np.array([float(bool(keys & wanted)) for keys in evidence]),
+                    evidence,
+                    wanted,
                 )
+            )
 
-
-def as_asked(
-    subject: EvaluationSubject,
-    features: dict[Any, dict[str, float]],
-    names: Sequence[str],
-    evidence_of: Callable[[Any], set[str]],
-    wanted: set[str],
-) -> Asked:
-    items = sorted(features)
-    evidence = [evidence_of(item) for item in items]
-    return Asked(
-        subject.kind,
-        subject.user_id,
-        np.array([[features[item][name] for name in names] for item in items]),
-        np.array([float(bool(keys & wanted)) for keys in evidence]),
-        evidence,
-        wanted,
-    )
+        where = {"workspace_id": workspace.id, "subject_id": person.id}
+        for (text, wanted), vector in zip(questions, vectors, strict=True):
+            when, words = asks_when(text), tuple(lexemes(text, config))
+            for suffix, query in (
+                ("", search.Query(text, config, words, vector, MODEL)),
+                ("_words_only", search.Query(text, config, words, None, None)),
+            ):
+                found = search.scan_for(query, KIND, **where)
+                traits = search.turn_traits(found, query, workspace_id=workspace.id)
+                if traits:
+                    note(f"turns{suffix}", found, turn_features(traits, when=when, own=query.in_first_person), wanted)
+                if subject.facts:
+                    found, _, of_facts = search.fact_candidates(query=query, **where)
+                    if of_facts:
+                        note(f"facts{suffix}", found, fact_features(of_facts, when=when), wanted)
 
 
 def report(name: str, asked: list[Asked], names: Sequence[str], used: Sequence[str]) -> dict[str, float]:
@@ -270,20 +278,35 @@ def report(name: str, asked: list[Asked], names: Sequence[str], used: Sequence[s
     for conversation in conversations if len(conversations) > 1 else ():
         weights = fit([one for one in asked if one.conversation != conversation], columns)
         for one in asked:
-            if one.conversation == conversation:
+            if one.conversation == conversation and one.wanted:
                 scores = one.features[:, columns] @ weights
                 held_out.setdefault(one.kind, []).append((at_k(one, scores, 5), at_k(one, scores, 10)))
     for kind, figures in held_out.items():
         at5, at10 = np.mean(figures, axis=0)
         print(f"{name:20} {kind:8} left out: recall@5 {at5:.3f}  recall@10 {at10:.3f}  ({len(figures)} questions)")
     weights = fit(asked, columns)
-    slope = calibrate(asked, columns, weights)
-    bias = math.log(THRESHOLD / (1 - THRESHOLD)) - slope * kept_above(asked, columns, weights) + MARGIN
+    slope, of_similarity, of_coverage = calibrate(asked, columns, weights)
+    log_odds = [
+        slope * (one.features[:, columns] @ weights) + of_similarity * one.level[0] + of_coverage * one.level[1]
+        for one in asked
+    ]
     fitted = {feature: round(float(weight * slope), 4) for feature, weight in zip(used, weights, strict=True)}
     if name.startswith("facts"):
         fitted |= PRIOR
-    fitted["bias"] = round(bias, 4)
+    fitted |= {"level_similarity": round(of_similarity, 4), "level_coverage": round(of_coverage, 4)}
+    fitted["bias"] = round(math.log(THRESHOLD / (1 - THRESHOLD)) - kept_above(asked, log_odds), 4)
     print(f"{name:20} {fitted}")
+    limit = math.log(THRESHOLD / (1 - THRESHOLD)) - fitted["bias"]
+    for what, answered in (("questions", True), ("unanswerable", False)):
+        passed = [
+            min(5, int((s >= limit).sum()))
+            for one, s in zip(asked, log_odds, strict=True)
+            if bool(one.wanted) is answered
+        ]
+        none = sum(not count for count in passed) / max(1, len(passed))
+        print(
+            f"{name:20} {what}: {np.mean(passed or [0]):.1f} of the first five pass, none in {none:.0%} ({len(passed)})"
+        )
     return fitted
 
 
@@ -309,28 +332,44 @@ def fit(asked: Sequence[Asked], columns: Sequence[int]) -> Array:
     return minimise(loss, np.zeros(len(columns)))
 
 
-def kept_above(asked: Sequence[Asked], columns: Sequence[int], weights: Array) -> float:
-    """The raw score above which KEPT of the relevant items lie that are among their question's first five."""
+def kept_above(asked: Sequence[Asked], log_odds: Sequence[Array]) -> float:
+    """The log odds above which KEPT of the relevant items lie that are among their question's first five."""
     found = []
-    for one in asked:
-        scores = one.features[:, columns] @ weights
+    for one, scores in zip(asked, log_odds, strict=True):
         found += [scores[at] for at in np.argsort(-scores, kind="stable")[:5] if one.relevant[at]]
     return float(np.quantile(found, 1 - KEPT))
 
 
-def calibrate(asked: Sequence[Asked], columns: Sequence[int], weights: Array) -> float:
-    """Platt's slope: how fast the log odds of relevance grow with the score."""
+def calibrate(asked: Sequence[Asked], columns: Sequence[int], weights: Array) -> tuple[float, float, float]:
+    """How fast the log odds of relevance grow with the score, and with how well the query is answered at all.
+
+    Platt's logistic fit; questions that nothing answers count here. A level never speaks against relevance.
+    """
     scores = np.concatenate([one.features[:, columns] @ weights for one in asked])
+    levels = np.concatenate([np.tile(one.level, (len(one.relevant), 1)) for one in asked])
     labels = np.concatenate([one.relevant for one in asked])
+    count = {kind: sum(len(one.relevant) for one in asked if one.kind == kind) for kind in {one.kind for one in asked}}
+    weight = np.concatenate([np.full(len(one.relevant), 1 / count[one.kind] / len(count)) for one in asked])
+    inputs = np.column_stack([scores, levels, np.ones(len(scores))])
 
-    def loss(parameters: Array) -> tuple[float, Array]:
-        margin = parameters[0] * scores + parameters[1]
-        probability = 1 / (1 + np.exp(-np.clip(margin, -60, 60)))
-        value = float(np.mean(np.logaddexp(0, margin) - labels * margin))
-        error = (probability - labels) / len(labels)
-        return value, np.array([error @ scores, error.sum()])
+    def fitted(used: list[int]) -> Array:
+        x = inputs[:, used]
 
-    return float(minimise(loss, np.array([1.0, -5.0]))[0])
+        def loss(parameters: Array) -> tuple[float, Array]:
+            margin = x @ parameters
+            probability = 1 / (1 + np.exp(-np.clip(margin, -60, 60)))
+            value = float(weight @ (np.logaddexp(0, margin) - labels * margin))
+            return value, x.T @ ((probability - labels) * weight)
+
+        return minimise(loss, np.zeros(len(used)))
+
+    used = [0, 1, 2, 3]
+    while True:
+        found = dict(zip(used, fitted(used), strict=True))
+        against = [at for at in (1, 2) if found.get(at, 0.0) < 0]
+        if not against:
+            return float(found[0]), float(found.get(1, 0.0)), float(found.get(2, 0.0))
+        used.remove(min(against, key=lambda at: found[at]))
 
 
 def minimise(function: Callable[[Array], tuple[float, Array]], at: Array, steps: int = 300, memory: int = 8) -> Array:

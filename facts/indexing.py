@@ -1,4 +1,4 @@
-"""How facts are found again: each version by its sentence, what it is about, and whom it mentions."""
+"""How facts are found again: each version by its words, with what it is about and whom it mentions, and its meaning."""
 
 from collections.abc import Sequence
 from uuid import UUID
@@ -6,13 +6,10 @@ from uuid import UUID
 from facts.models import FactVersion
 from memoryhub.access.models import Workspace
 from memoryhub.core.search.services import Document, index
-from memoryhub.core.search.texts import Text
 from memoryhub.core.search.words import lexemes
 from sessions.models import Subject
 
 KIND = "fact"
-SENTENCE, ABOUT = "sentence", "about"
-"""Views: the content alone, and the content under its entity and attribute."""
 
 
 def index_versions(*, subject: Subject, versions: Sequence[FactVersion]) -> None:
@@ -24,24 +21,16 @@ def index_versions(*, subject: Subject, versions: Sequence[FactVersion]) -> None
         workspace_id=subject.workspace_id,
         subject_id=subject.id,
         kind=KIND,
-        documents=[Document(version.id, {ABOUT: lexemes(_searched(version), config)}) for version in versions],
+        documents=[Document(version.id, lexemes(_searched(version), config)) for version in versions],
     )
 
 
-def version_texts(workspace_id: UUID, ids: Sequence[UUID]) -> list[Text]:
-    """What the indexer embeds of each version."""
-    versions = FactVersion.objects.filter(workspace_id=workspace_id, pk__in=ids).select_related("fact")
-    texts = []
-    for version in versions:
-        texts.append(Text(version.id, SENTENCE, version.content))
-        texts.append(Text(version.id, ABOUT, f"{_about(version)}: {version.content}"))
-    return texts
-
-
-def _about(version: FactVersion) -> str:
-    attribute = version.fact.attribute.replace("_", " ")
-    return f"{version.fact.entity}, {attribute}" if attribute else version.fact.entity
+def version_texts(workspace_id: UUID, ids: Sequence[UUID]) -> dict[UUID, list[str]]:
+    """What the indexer embeds of each version: its content."""
+    versions = FactVersion.objects.filter(workspace_id=workspace_id, pk__in=ids).values_list("id", "content")
+    return {pk: [content] for pk, content in versions}
 
 
 def _searched(version: FactVersion) -> str:
-    return " ".join((_about(version), version.content, *version.mentions))
+    attribute = version.fact.attribute.replace("_", " ")
+    return " ".join((version.fact.entity, attribute, version.content, *version.mentions))

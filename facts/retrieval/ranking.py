@@ -11,32 +11,34 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
 from statistics import fmean
 from uuid import UUID
 
-from memoryhub.core.search.query import Candidates
+from memoryhub.core.search.query import Signals
+from memoryhub.core.search.words import lexemes
 
 COEFFICIENTS = Path(__file__).with_name("coefficients.json")
 
 DECAY_PER_30_DAYS = 0.9
 """What a superseded version keeps of its score each 30 days."""
 
-BEST_OF_GROUP = 3
-LONG_CHARACTERS = 3000
-WORDS_HALF = 5.0
-"""The BM25 score of a fact that counts half."""
+NEARBY_TURNS = 4
+"""How far apart in a session two turns may be to belong together."""
+SHORT_WORDS = 20
+"""Fewer words than this say little by themselves ("Sure, sounds great!")."""
+LONG_WORDS, VERY_LONG_WORDS = 100, 400
+"""A message of the person that grows from the one to the other is rather pasted material than something told."""
 
 PARTS = {
-    "piece": "semantic",
-    "context": "semantic",
-    "dated": "semantic",
-    "sentence": "semantic",
-    "about": "semantic",
+    "meaning": "semantic",
     "words": "keyword",
-    "coverage": "keyword",
-    "session": "context",
-    "named": "exact",
+    "phrase": "keyword",
+    "nearby": "context",
+    "source_words": "context",
+    "source_meaning": "context",
+    "asked": "exact",
     "when": "exact",
     "entity": "exact",
     "attribute": "exact",
@@ -58,26 +60,49 @@ _TIME = re.compile(
 )
 
 
+# Who speaks of themselves asks for what the subject said.
+_FIRST_PERSON = frozenset(["i", "me", "my", "mine", "myself", "we", "us", "our", "ours"])
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """How well the query's best item answers it at all, 0..1 each: a best that is poor must not score high."""
+
+    similarity: float = 0.0
+    coverage: float = 0.0
+
+
 @dataclass(frozen=True, slots=True)
 class TurnTraits:
-    """What is known of a candidate turn beside its search features. `group` is its session."""
+    """What is known of a candidate turn. `group` is its session, `index` its place in it."""
 
+    signals: Signals
     group: UUID
+    index: int
     is_user: bool
     named: bool
-    characters: int
-    is_question: bool
-    follows_question: bool
+    """The query names the speaker."""
+    words: int
+    asks: bool
+    answers: bool
+    """The turn before asks something."""
     tells_time: bool
+    phrase: float
+    """The share of the query's pairs of neighbouring lexemes that stand side by side in the turn, 0..1."""
 
 
 @dataclass(frozen=True, slots=True)
 class FactTraits:
-    """What is known of a candidate version beside its search features: each match is a share, 0..1.
+    """What is known of a candidate version: each match is a share, 0..1.
 
+    `source` holds the best words and the best meaning of the turns that state it, None where no turn does.
     `entity_share` is the share of the candidates that are about the same entity.
     """
 
+    signals: Signals
+    source: Signals | None
+    tells_time: bool
+    phrase: float
     entity: float
     entity_share: float
     attribute: float
@@ -107,69 +132,86 @@ def tells_time(text: str) -> bool:
     return bool(_TIME.search(text))
 
 
-def turn_features(found: Candidates, traits: Mapping[UUID, TurnTraits]) -> dict[UUID, dict[str, float]]:
-    """The features of each candidate turn whose traits are known, scaled to 0..1 over the subject's turns."""
-    scaled = {}
-    for candidate in found.items:
-        if candidate.item not in traits:
-            continue
-        words = _scaled(candidate.words.get("context", 0.0), found.ranges.get("words:context"))
-        features = {"words": words}
-        for view in ("piece", "context", "dated"):
-            features[view] = _scaled(candidate.cosines.get(view), found.ranges.get(f"cosine:{view}"))
-        scaled[candidate.item] = features
-    groups: dict[UUID, list[float]] = {}
-    for item, features in scaled.items():
-        groups.setdefault(traits[item].group, []).append(features["words"] + features["piece"])
-    best = {
-        group: sum(sorted(scores, reverse=True)[:BEST_OF_GROUP]) / BEST_OF_GROUP for group, scores in groups.items()
-    }
-    highest = max(best.values(), default=0.0) or 1.0
-    for item, features in scaled.items():
-        of = traits[item]
-        features |= {
-            "session": best[of.group] / highest,
-            "named": float(of.named),
-            "user": float(of.is_user),
-            "length": min(1.0, math.log1p(of.characters) / math.log1p(LONG_CHARACTERS)),
-            "question": float(of.is_question),
-            "after_question": float(of.follows_question),
-            "when": float(of.tells_time),
-        }
-    return scaled
+def first_person(words: Iterable[str]) -> bool:
+    """Whether one of the query's words, case folded, is the asker's own "I"."""
+    return not _FIRST_PERSON.isdisjoint(words)
 
 
-def fact_features(found: Candidates, traits: Mapping[UUID, FactTraits]) -> dict[UUID, dict[str, float]]:
-    """The features of each candidate version whose traits are known. Absolute, so that a poor best stays poor."""
+def phrase_share(query: Sequence[str], text: str, config: str) -> float:
+    """The share of the pairs of neighbouring lexemes of `query` that stand side by side in `text`, 0..1."""
+    pairs = set(pairwise(query))
+    if not pairs:
+        return 0.0
+    # Stemming is the cost here. A stem hardly ever differs from its word by more than its last letter, so that a text
+    # without the beginnings of both words need not be cut up.
+    folded = text.casefold()
+    if not any(one[: max(3, len(one) - 1)] in folded and two[: max(3, len(two) - 1)] in folded for one, two in pairs):
+        return 0.0
+    return len(pairs & set(pairwise(lexemes(text, config)))) / len(pairs)
+
+
+def turn_features(traits: Mapping[UUID, TurnTraits], *, when: bool, own: bool) -> dict[UUID, dict[str, float]]:
+    """The features of each candidate turn, 0..1. `when`: the query asks for a time; `own`: in the first person."""
+    base = {item: of.signals.words + of.signals.meaning for item, of in traits.items()}
+    places = {(of.group, of.index): base[item] for item, of in traits.items()}
+    anybody_named = any(of.named for of in traits.values())
     features = {}
-    for candidate in found.items:
-        of = traits.get(candidate.item)
-        if of is None:
-            continue
-        words = candidate.words.get("about", 0.0)
-        # A name that half of the memory is about tells less than one that stands on few facts.
-        features[candidate.item] = {
-            "sentence": max(0.0, candidate.cosines.get("sentence", 0.0)),
-            "about": max(0.0, candidate.cosines.get("about", 0.0)),
-            "words": words / (words + WORDS_HALF),
-            "coverage": candidate.coverage.get("about", 0.0),
+    for item, of in traits.items():
+        around = (
+            places.get((of.group, of.index + step), 0.0) for step in range(-NEARBY_TURNS, NEARBY_TURNS + 1) if step
+        )
+        features[item] = {
+            "words": of.signals.words,
+            "meaning": of.signals.meaning,
+            "nearby": max(around) / 2,
+            "asked": float(of.named if anybody_named else own and of.is_user),
+            "when": float(when and of.tells_time),
+            "phrase": of.phrase,
+            "substance": min(of.words, SHORT_WORDS) / SHORT_WORDS,
+            "user_long": of.is_user * _between(LONG_WORDS, of.words, VERY_LONG_WORDS),
+            "asks": float(of.asks),
+            "answers": float(of.answers),
+        }
+    return features
+
+
+def fact_features(traits: Mapping[UUID, FactTraits], *, when: bool) -> dict[UUID, dict[str, float]]:
+    """The features of each candidate version, 0..1. `when`: the query asks for a time.
+
+    Words and meaning count as they are, not beside the best: where nothing is known, nothing should be shown.
+    """
+    return {
+        item: {
+            "words": of.signals.coverage,
+            "meaning": of.signals.closeness,
+            # A fact that no turn states stands for itself.
+            "source_words": (of.source or of.signals).coverage,
+            "source_meaning": (of.source or of.signals).closeness,
+            "when": float(when and of.tells_time),
+            "phrase": of.phrase,
+            # A name that half of the memory is about tells less than one that stands on few facts.
             "entity": of.entity * (1 - of.entity_share),
             "attribute": of.attribute,
             "mention": of.mention,
             "type": of.type,
             "number": of.number,
         }
-    return features
+        for item, of in traits.items()
+    }
 
 
-def turn_scores(features: Mapping[UUID, Mapping[str, float]], *, with_vectors: bool) -> dict[UUID, Score]:
+def turn_scores(features: Mapping[UUID, Mapping[str, float]], *, level: Level, with_vectors: bool) -> dict[UUID, Score]:
     """Score turns. Without vectors another set of coefficients stands in."""
     weights = coefficients("turns" if with_vectors else "turns_words_only")
-    return {item: _score(of, weights) for item, of in features.items()}
+    return {item: _score(of, level, weights) for item, of in features.items()}
 
 
 def fact_scores(
-    features: Mapping[UUID, Mapping[str, float]], traits: Mapping[UUID, FactTraits], *, with_vectors: bool
+    features: Mapping[UUID, Mapping[str, float]],
+    traits: Mapping[UUID, FactTraits],
+    *,
+    level: Level,
+    with_vectors: bool,
 ) -> dict[UUID, Score]:
     """Score fact versions: relevance, lessened by low confidence and, for a superseded one, by time."""
     weights = coefficients("facts" if with_vectors else "facts_words_only")
@@ -177,7 +219,7 @@ def fact_scores(
     for item, of in features.items():
         trait = traits[item]
         factor = (0.5 + 0.5 * trait.confidence) * decay(trait.superseded_days)
-        scored = _score(of, weights)
+        scored = _score(of, level, weights)
         scores[item] = Score(scored.value * factor, {part: value * factor for part, value in scored.parts.items()})
     return scores
 
@@ -202,14 +244,17 @@ def share_of(wanted: Sequence[str], asked: Iterable[str]) -> float:
 
 @lru_cache
 def coefficients(kind: str) -> Mapping[str, float]:
-    """Feature → weight of the fusion, with `bias` for the logistic."""
+    """Feature → weight of the fusion; `bias`, `level_similarity` and `level_coverage` place a query's scores."""
     weights: Mapping[str, float] = json.loads(COEFFICIENTS.read_text(encoding="utf-8"))[kind]
     return weights
 
 
-def _score(features: Mapping[str, float], weights: Mapping[str, float]) -> Score:
+def _score(features: Mapping[str, float], level: Level, weights: Mapping[str, float]) -> Score:
     terms = {name: weights.get(name, 0.0) * value for name, value in features.items()}
-    value = _logistic(weights["bias"] + sum(terms.values()))
+    start = (
+        weights["bias"] + weights["level_similarity"] * level.similarity + weights["level_coverage"] * level.coverage
+    )
+    value = _logistic(start + sum(terms.values()))
     parts: dict[str, float] = {}
     for name, term in terms.items():
         part = PARTS.get(name)
@@ -219,10 +264,8 @@ def _score(features: Mapping[str, float], weights: Mapping[str, float]) -> Score
     return Score(value, {part: value * amount / total for part, amount in parts.items()} if total else {})
 
 
-def _scaled(value: float | None, span: tuple[float, float] | None) -> float:
-    if value is None or span is None or span[1] <= span[0]:
-        return 0.0
-    return (value - span[0]) / (span[1] - span[0])
+def _between(low: float, value: float, high: float) -> float:
+    return min(1.0, max(0.0, (value - low) / (high - low)))
 
 
 def _logistic(value: float) -> float:

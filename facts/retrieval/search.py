@@ -2,26 +2,30 @@
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
+from functools import cached_property
 from uuid import UUID
 
-from django.db.models import Exists, OuterRef, Q
-from django.db.models.functions import Left, Length, Right
+from django.db.models import Exists, OuterRef, Q, Subquery
+from django.db.models.functions import Left, Right
 from django.utils import timezone
 
-from facts import indexing as fact_views
-from facts.models import FactVersion, Status
+from facts import indexing as fact_index
+from facts.models import Evidence, FactVersion, Status
 from facts.retrieval.ranking import (
     FactTraits,
+    Level,
     Score,
     TurnTraits,
     asks_when,
     best,
     fact_features,
     fact_scores,
+    first_person,
+    phrase_share,
     share_of,
     tells_time,
     turn_features,
@@ -31,13 +35,18 @@ from facts.retrieval.results import FactHit, FactSearch, TurnHit
 from memoryhub.core.degradation import Degraded, attempt
 from memoryhub.core.embedding import Vectors, embed_query
 from memoryhub.core.embedding.service import embedding_model
-from memoryhub.core.search.query import Candidates, candidates
+from memoryhub.core.search.query import Scan, Signals, scan
 from memoryhub.core.search.words import lexemes
-from sessions import indexing as turn_views
+from sessions import indexing as turn_index
 from sessions.models import Turn, TurnRole
 
 CANDIDATES_SHOWN = 50
-TIME_CHARACTERS = 2000
+CANDIDATES = 120
+"""How many of the best by words and meaning are looked at closely."""
+STATING_TURNS = 40
+"""The facts of this many best turns are candidates too, whatever their own words."""
+LOOKED_AT_CHARACTERS, END_CHARACTERS = 3000, 200
+"""How much of a turn is read for its traits, and of the end of the turn before it."""
 SURFACED = Q(status=Status.CURRENT) | Q(
     Exists(FactVersion.objects.filter(fact=OuterRef("fact"), status=Status.CURRENT)), status=Status.SUPERSEDED
 )
@@ -58,6 +67,18 @@ class Query:
     model: str | None
     degraded: Degraded = field(default_factory=Degraded)
 
+    @cached_property
+    def names(self) -> frozenset[str]:
+        return names(self.text)
+
+    @cached_property
+    def numbers(self) -> frozenset[Decimal]:
+        return numbers(self.text)
+
+    @property
+    def in_first_person(self) -> bool:
+        return first_person(self.names)
+
 
 def prepare_query(text: str, *, text_config: str) -> Query:
     """Cut `text` into lexemes and embed it. Call it before the transaction opens: embedding may take its time."""
@@ -75,58 +96,61 @@ def search_turns(
     min_score: float = 0.0,
 ) -> list[TurnHit]:
     """The turns of the subject that best bear on the query, best first."""
-    found, traits = turn_candidates(workspace_id=workspace_id, subject_id=subject_id, query=query)
-    scores = turn_scores(turn_features(found, traits), with_vectors=query.vector is not None)
+    found = scan_for(query, turn_index.KIND, workspace_id=workspace_id, subject_id=subject_id)
+    features = turn_features(
+        turn_traits(found, query, workspace_id=workspace_id), when=asks_when(query.text), own=query.in_first_person
+    )
+    scores = turn_scores(features, level=level_of(found), with_vectors=found.has_meaning)
     ranked = [(item, score) for item, score in best(scores, top_k) if score.value >= min_score]
     turns = Turn.objects.select_related("session").in_bulk([item for item, _ in ranked])
     return [TurnHit(turns[item], score.value, score.parts) for item, score in ranked if item in turns]
 
 
-def turn_candidates(*, workspace_id: UUID, subject_id: UUID, query: Query) -> tuple[Candidates, dict[UUID, TurnTraits]]:
-    """The candidate turns with their search features and their traits."""
-    found = candidates(
+def scan_for(query: Query, kind: str, *, workspace_id: UUID, subject_id: UUID) -> Scan:
+    """Every item of the kind beside the query."""
+    return scan(
         workspace_id=workspace_id,
         subject_id=subject_id,
-        kind=turn_views.KIND,
+        kind=kind,
         lexemes=query.lexemes,
         vector=query.vector,
         model=query.model,
-        vector_views=(turn_views.PIECE, turn_views.CONTEXT, turn_views.DATED),
-        word_views=(turn_views.CONTEXT,),
     )
-    when = asks_when(query.text)
-    asked = _names(query.text)
-    # The turn before is found by its index: one more row each, by the unique index.
+
+
+def level_of(found: Scan) -> Level:
+    return Level(found.best_similarity, found.best_coverage)
+
+
+def turn_traits(found: Scan, query: Query, *, workspace_id: UUID) -> dict[UUID, TurnTraits]:
+    """What the ranking wants to know of the best turns of a scan."""
+    items = found.best(CANDIDATES)
+    asked = query.names
+    before = Turn.objects.filter(session=OuterRef("session"), index=OuterRef("index") - 1)
     rows = (
-        Turn.objects.filter(workspace_id=workspace_id, pk__in=[candidate.item for candidate in found.items])
-        .annotate(characters=Length("text"), end=Right("text", 2))
-        .values_list("id", "session_id", "index", "role", "name", "characters", "end")
-    )
-    rows = list(rows)
-    before = _ends_before(workspace_id, rows)
-    told = (
-        {
-            pk: tells_time(start)
-            for pk, start in Turn.objects.filter(pk__in=[row[0] for row in rows])
-            .annotate(start=Left("text", TIME_CHARACTERS))
-            .values_list("pk", "start")
-        }
-        if when
-        else {}
-    )
-    traits = {
-        pk: TurnTraits(
-            group=session_id,
-            is_user=role == TurnRole.USER,
-            named=bool(asked & _names(name or role)),
-            characters=characters,
-            is_question=end.rstrip().endswith("?"),
-            follows_question="?" in before.get((session_id, index - 1), ""),
-            tells_time=told.get(pk, False),
+        Turn.objects.filter(workspace_id=workspace_id, pk__in=items)
+        .annotate(
+            start=Left("text", LOOKED_AT_CHARACTERS),
+            before=Subquery(before.annotate(end=Right("text", END_CHARACTERS)).values("end")),
         )
-        for pk, session_id, index, role, name, characters, end in rows
+        .values_list("id", "session_id", "index", "role", "name", "start", "before")
+    )
+    signals = dict(zip(items, found.signals(items), strict=True))
+    return {
+        pk: TurnTraits(
+            signals=signals[pk],
+            group=session_id,
+            index=index,
+            is_user=role == TurnRole.USER,
+            named=not asked.isdisjoint(names(name or role)),
+            words=len(text.split()),
+            asks="?" in text,
+            answers="?" in (end or ""),
+            tells_time=tells_time(text),
+            phrase=phrase_share(query.lexemes, text, query.text_config),
+        )
+        for pk, session_id, index, role, name, text, end in rows
     }
-    return found, traits
 
 
 def search_facts(
@@ -148,8 +172,9 @@ def search_facts(
     found, versions, traits = fact_candidates(
         workspace_id=workspace_id, subject_id=subject_id, query=query, types=types, agent_id=agent_id, now=now
     )
-    scores = fact_scores(fact_features(found, traits), traits, with_vectors=query.vector is not None)
-    similarity = {candidate.item: candidate.cosines.get(fact_views.SENTENCE) for candidate in found.items}
+    features = fact_features(traits, when=asks_when(query.text))
+    scores = fact_scores(features, traits, level=level_of(found), with_vectors=found.has_meaning)
+    similarity = {item: of.signals.similarity for item, of in traits.items()}
 
     def hit(item: UUID, score: Score) -> FactHit:
         return FactHit(versions[item], score.value, score.parts, similarity[item])
@@ -159,7 +184,7 @@ def search_facts(
         one
         for one in ranked
         if one.score >= threshold
-        and (min_similarity is None or query.vector is None or (one.similarity or -1.0) >= min_similarity)
+        and (min_similarity is None or one.similarity is None or one.similarity >= min_similarity)
     ]
     return FactSearch(hits=tuple(passed[:top_k]), candidates=tuple(ranked[:CANDIDATES_SHOWN]))
 
@@ -172,26 +197,23 @@ def fact_candidates(
     types: Sequence[str] = (),
     agent_id: UUID | None = None,
     now: datetime | None = None,
-) -> tuple[Candidates, dict[UUID, FactVersion], dict[UUID, FactTraits]]:
-    """The candidate versions that may be surfaced, with their search features and their traits."""
+) -> tuple[Scan, dict[UUID, FactVersion], dict[UUID, FactTraits]]:
+    """The candidate versions that may be surfaced, and what the ranking wants to know of them.
+
+    A fact is found by its own words and meaning, and by those of the turns that state it.
+    """
     now = now or timezone.now()
-    found = candidates(
-        workspace_id=workspace_id,
-        subject_id=subject_id,
-        kind=fact_views.KIND,
-        lexemes=query.lexemes,
-        vector=query.vector,
-        model=query.model,
-        vector_views=(fact_views.SENTENCE, fact_views.ABOUT),
-        word_views=(fact_views.ABOUT,),
-    )
+    found = scan_for(query, fact_index.KIND, workspace_id=workspace_id, subject_id=subject_id)
+    of_turns = scan_for(query, turn_index.KIND, workspace_id=workspace_id, subject_id=subject_id)
+    stated = Evidence.objects.filter(workspace_id=workspace_id, turn__in=of_turns.best(STATING_TURNS))
+    items = list(dict.fromkeys([*found.best(CANDIDATES), *stated.values_list("version_id", flat=True)]))
     rows = (
         FactVersion.objects.filter(
             Q(fact__visible_to__isnull=True) | Q(fact__visible_to=agent_id),
             Q(expires_at__isnull=True) | Q(expires_at__gt=now),
             SURFACED,
             workspace_id=workspace_id,
-            pk__in=[candidate.item for candidate in found.items],
+            pk__in=items,
         )
         .select_related("fact", "session")
         .defer("session__metadata")
@@ -199,37 +221,56 @@ def fact_candidates(
     if types:
         rows = rows.filter(fact__type__in=list(types))
     versions = {version.id: version for version in rows}
-    asked = frozenset(query.lexemes)
-    numbers = _numbers(query.text)
-    about = Counter(version.fact.entity_key for version in versions.values())
+    shares = Counter(version.fact.entity_key for version in versions.values())
+    sources = _sources(of_turns, list(versions), workspace_id)
+    signals = found.signals(list(versions))
     traits = {
-        item: _fact_traits(version, query, asked, numbers, now, about[version.fact.entity_key] / len(versions))
-        for item, version in versions.items()
+        version.id: _fact_traits(
+            version, signal, sources.get(version.id), query, now, shares[version.fact.entity_key] / len(versions)
+        )
+        for version, signal in zip(versions.values(), signals, strict=True)
     }
     return found, versions, traits
 
 
+def _sources(of_turns: Scan, versions: Sequence[UUID], workspace_id: UUID) -> dict[UUID, Signals]:
+    """The best signals of the turns that state or confirm each version."""
+    pairs = list(
+        Evidence.objects.filter(workspace_id=workspace_id, version__in=versions).values_list("version_id", "turn_id")
+    )
+    best_of: dict[UUID, Signals] = {}
+    for (version, _), one in zip(pairs, of_turns.signals([turn for _, turn in pairs]), strict=True):
+        known = best_of.get(version, one)
+        best_of[version] = Signals(
+            coverage=max(known.coverage, one.coverage), closeness=max(known.closeness, one.closeness)
+        )
+    return best_of
+
+
 def _fact_traits(
     version: FactVersion,
+    signals: Signals,
+    source: Signals | None,
     query: Query,
-    asked: frozenset[str],
-    numbers: frozenset[Decimal],
     now: datetime,
     entity_share: float,
 ) -> FactTraits:
     fact = version.fact
-    config = query.text_config
 
     def match(name: str) -> float:
-        return share_of(lexemes(name, config), asked)
+        return share_of(lexemes(name, query.text_config), query.lexemes)
 
     return FactTraits(
+        signals=signals,
+        source=source,
+        tells_time=tells_time(version.content),
+        phrase=phrase_share(query.lexemes, version.content, query.text_config),
         entity=match(fact.entity),
         entity_share=entity_share,
         attribute=match(fact.attribute.replace("_", " ")),
         mention=max((match(mention) for mention in version.mentions), default=0.0),
         type=match(fact.type),
-        number=float(version.value is not None and version.value.normalize() in numbers),
+        number=float(version.value is not None and version.value.normalize() in query.numbers),
         confidence=version.confidence,
         superseded_days=(now - version.status_at).total_seconds() / 86_400
         if version.status == Status.SUPERSEDED
@@ -237,27 +278,12 @@ def _fact_traits(
     )
 
 
-def _ends_before(workspace_id: UUID, rows: Sequence[tuple]) -> Mapping[tuple[UUID, int], str]:
-    """The last characters of the turn before each row, by (session, index)."""
-    indexes: dict[UUID, list[int]] = {}
-    for _, session_id, index, *_ in rows:
-        if index:
-            indexes.setdefault(session_id, []).append(index - 1)
-    if not indexes:
-        return {}
-    wanted = Q()
-    for session_id, at in indexes.items():
-        wanted |= Q(session_id=session_id, index__in=at)
-    ends = Turn.objects.filter(wanted, workspace_id=workspace_id).annotate(end=Right("text", 200))
-    return {(session_id, index): end for session_id, index, end in ends.values_list("session_id", "index", "end")}
-
-
-def _names(text: str) -> frozenset[str]:
+def names(text: str) -> frozenset[str]:
     """The words of a text as names are compared: folded, without the possessive."""
     return frozenset(re.findall(r"[^\W_]+", re.sub(r"['\u2019]s\b", "", text).casefold()))
 
 
-def _numbers(text: str) -> frozenset[Decimal]:
+def numbers(text: str) -> frozenset[Decimal]:
     """The numbers a query names, such as 500 or 1,200.50."""
     found = set()
     for written in _NUMBER.findall(text):

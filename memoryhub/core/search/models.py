@@ -1,4 +1,4 @@
-"""The index: vectors and postings of items, by kind and view. What an item is only the apps above know.
+"""The index: vectors and postings of items, by kind. What an item is only the apps above know.
 
 Nothing here has a foreign key: items live in tables of other apps, which remove what they indexed.
 """
@@ -23,28 +23,25 @@ class Indexed(models.Model):
 
 
 class Vector(Indexed):
-    """A unit vector of one view of an item; a long text has several pieces. Of any dimension up to 1,024."""
+    """What an item means: the mean of the unit vectors of its text's pieces. Of any dimension up to 1,024."""
 
-    view = models.CharField(max_length=8)
-    piece = models.PositiveSmallIntegerField(default=0)
     model = models.CharField(max_length=80)
     embedding = HalfVectorField()
 
     class Meta:
         constraints: ClassVar = [
-            models.UniqueConstraint(fields=["item", "view", "piece", "model"], name="search_vector_once"),
+            models.UniqueConstraint(fields=["item", "model"], name="search_vector_once"),
         ]
         # The covering index that every search scans is made in the migration: Django cannot name its workspace-first
         # order together with INCLUDE of a halfvec.
 
     def __str__(self) -> str:
-        return f"{self.item} {self.view}"
+        return f"{self.item} by {self.model}"
 
 
 class Posting(Indexed):
-    """How often a lexeme stands in a view of an item, and how long that view is, in lexemes."""
+    """How often a lexeme stands in the text of an item, and how long that text is, in lexemes."""
 
-    view = models.CharField(max_length=8)
     lexeme = models.CharField(max_length=64)
     frequency = models.PositiveSmallIntegerField()
     length = models.PositiveIntegerField()
@@ -57,22 +54,21 @@ class Posting(Indexed):
 
 
 class Corpus(models.Model):
-    """How many items a subject has in a view and how long they are together: BM25's statistics, kept as written."""
+    """How many items of a kind a subject has and how long they are together: BM25's statistics, kept as written."""
 
     workspace_id = models.UUIDField()
     subject_id = models.UUIDField()
     kind = models.CharField(max_length=8)
-    view = models.CharField(max_length=8)
     items = models.PositiveIntegerField()
     length = models.PositiveBigIntegerField()
 
     class Meta:
         constraints: ClassVar = [
-            models.UniqueConstraint(fields=["subject_id", "kind", "view"], name="search_corpus_once"),
+            models.UniqueConstraint(fields=["subject_id", "kind"], name="search_corpus_once"),
         ]
 
     def __str__(self) -> str:
-        return f"{self.subject_id} {self.kind} {self.view}"
+        return f"{self.subject_id} {self.kind}"
 
 
 class Pending(Indexed):

@@ -1,43 +1,127 @@
-"""Reading the index: the raw features of a query's best candidates inside one subject, in one round trip."""
+"""Reading the index: every item of a subject scored by meaning and by words, in one round trip.
 
-from collections.abc import Mapping, Sequence
+Nothing is approximated and nothing is cut off: the database hands over the cosine of each vector of the subject and the
+postings of the query's lexemes as packed arrays, and what is left to do is arithmetic on them.
+"""
+
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
+import numpy as np
 from django.db import connection
+from numpy.typing import NDArray
 from pgvector import HalfVector
+from psycopg import Cursor
 
 from memoryhub.core.embedding import Vectors
 from memoryhub.core.search.models import Corpus, Posting, Vector
 
-K1, B = 1.2, 0.75
-"""BM25's constants (Robertson and Zaragoza, The Probabilistic Relevance Framework, 2009)."""
+K1, B = 1.2, 0.5
+"""BM25's constants (Robertson and Zaragoza, The Probabilistic Relevance Framework, 2009). With context in each document
+its length says little, hence the low `B`."""
+
+Array = NDArray[Any]
+Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
-    """An item's raw features: cosine by view (the best piece), -1..1, and BM25 by view, from 0 up.
+class Signals:
+    """How an item answers a query, each from 0 to 1. An item without a vector of the asked model gets the mean."""
 
-    `coverage` is the share of the query's weight (idf) whose lexemes stand in the item, 0..1, by view. A view is
-    missing where the item has no vector of the asked model, or no lexeme of the query.
-    """
-
-    item: UUID
-    cosines: Mapping[str, float]
-    words: Mapping[str, float]
-    coverage: Mapping[str, float]
+    words: float = 0.0
+    """BM25 beside the subject's best item."""
+    meaning: float = 0.0
+    """Cosine beside the subject's best item."""
+    coverage: float = 0.0
+    """BM25 beside the most that the query's lexemes could give."""
+    closeness: float = 0.0
+    """The cosine itself, at least 0."""
+    similarity: float | None = None
+    """The raw cosine, -1 to 1; None without a vector."""
 
 
 @dataclass(frozen=True, slots=True)
-class Candidates:
-    """The best items by vectors and words together, with the range of each feature over all of the subject's items."""
+class Scan:
+    """All items of a subject with a vector or a lexeme of the query: BM25, and cosine (NaN without a vector)."""
 
-    items: Sequence[Candidate]
-    ranges: Mapping[str, tuple[float, float]]
-    """`cosine:<view>` and `words:<view>` → (lowest, highest)."""
+    keys: NDArray[np.uint64]
+    """The last eight bytes of each item's id, sorted: random in every version of UUID that is in use here."""
+    ids: Array
+    words: Floats
+    cosines: Floats
+    most_words: float = 1.0
+    """The BM25 that an item full of the query's lexemes would approach."""
+
+    @property
+    def best_coverage(self) -> float:
+        """The best item's BM25 beside the most that there could be, 0..1."""
+        return float(self.words.max(initial=0.0) / self.most_words)
+
+    @property
+    def best_similarity(self) -> float:
+        """The highest cosine, at least 0."""
+        return float(self._closeness().max(initial=0.0))
+
+    @property
+    def has_meaning(self) -> bool:
+        """Whether any item could be compared by meaning."""
+        return bool(np.isfinite(self.cosines).any())
+
+    def best(self, limit: int) -> list[UUID]:
+        """The `limit` best items by words and meaning together, best first."""
+        both = _beside_best(self.words) + _beside_best(self._closeness())
+        # Equal sums in the order of ids: the same query gives the same answer.
+        order = np.lexsort((self.keys, -both))[:limit]
+        return [UUID(bytes=self.ids[at].tobytes()) for at in order]
+
+    def signals(self, items: Sequence[UUID]) -> list[Signals]:
+        """The signals of each of `items`, in their order; nothing but zeros for one that was not found."""
+        if not len(self.keys):
+            return [Signals() for _ in items]
+        closeness = self._closeness()
+        rows = np.column_stack(
+            [_beside_best(self.words), _beside_best(closeness), self.words / self.most_words, closeness]
+        )
+        keys = np.array([item.int & 0xFFFF_FFFF_FFFF_FFFF for item in items], dtype=np.uint64)
+        places = np.minimum(np.searchsorted(self.keys, keys), len(self.keys) - 1)
+        return [
+            Signals(*rows[at].tolist(), float(self.cosines[at]) if np.isfinite(self.cosines[at]) else None)
+            if self.keys[at] == key
+            else Signals()
+            for at, key in zip(places, keys, strict=True)
+        ]
+
+    def _closeness(self) -> Floats:
+        if not self.has_meaning:
+            return np.zeros(len(self.keys))
+        return np.maximum(np.nan_to_num(self.cosines, nan=float(np.nanmean(self.cosines))), 0.0)
 
 
-def candidates(
+def _beside_best(values: Floats) -> Floats:
+    return values / max(values.max(initial=0.0), 1e-9)
+
+
+EMPTY = Scan(np.empty(0, np.uint64), np.empty(0, np.dtype("V16")), np.empty(0, np.float64), np.empty(0, np.float64))
+
+_WHERE = "workspace_id = %(workspace)s and subject_id = %(subject)s and kind = %(kind)s"
+_POSTINGS = f"""
+  (select items from {Corpus._meta.db_table} where {_WHERE}),
+  (select length from {Corpus._meta.db_table} where {_WHERE}),
+  p.items, p.lexemes, p.frequencies, p.lengths
+  from (select array_send(array_agg(item)) as items,
+               array_send(array_agg(array_position(%(lexemes)s::text[], lexeme::text))) as lexemes,
+               array_send(array_agg(frequency)) as frequencies,
+               array_send(array_agg(length)) as lengths
+          from {Posting._meta.db_table} where {_WHERE} and lexeme = any(%(lexemes)s)) p"""  # noqa: S608 - our own names
+_VECTORS = f""",
+       (select array_send(array_agg(item)) as items,
+               array_send(array_agg((-(embedding <#> %(vector)s::halfvec))::float4)) as cosines
+          from {Vector._meta.db_table} where {_WHERE} and model = %(model)s) v"""  # noqa: S608 - our own names
+
+
+def scan(
     *,
     workspace_id: UUID,
     subject_id: UUID,
@@ -45,113 +129,70 @@ def candidates(
     lexemes: Sequence[str],
     vector: Vectors | None,
     model: str | None,
-    vector_views: Sequence[str],
-    word_views: Sequence[str],
-    limit: int = 300,
-) -> Candidates:
-    """Score every item of the subject by its exact cosine in each vector view and BM25 in each word view.
-
-    The scan is exact: no approximate index can lose an item. Returned are the `limit` best by the sum of the first
-    vector view and the first word view, each scaled to 0..1 over the subject.
-    """
-    vector_views = tuple(vector_views) if vector is not None else ()
-    if not vector_views and not lexemes:
-        return Candidates((), {})
-    columns = [*(f"cosine:{view}" for view in vector_views), *(f"words:{view}" for view in word_views)]
-    sql, parameters = _statement(vector_views, tuple(word_views))
+) -> Scan:
+    """Score every item of `kind` that the subject has against the query, by BM25 and by exact cosine."""
+    distinct = list(dict.fromkeys(lexemes))
     values = {
         "workspace": workspace_id,
         "subject": subject_id,
         "kind": kind,
-        "lexemes": list(dict.fromkeys(lexemes)),
-        "model": model or "",
+        "lexemes": distinct,
+        "model": model,
         "vector": HalfVector(vector).to_text() if vector is not None else None,
-        "asked": len(set(lexemes)),
-        "limit": limit,
-    } | parameters
-    with connection.cursor() as cursor:
-        cursor.execute(sql, values)
-        rows = cursor.fetchall()
-    split = len(vector_views)
-    width = len(columns) + len(word_views)
-    items = [
-        Candidate(
-            item=row[0],
-            cosines={view: row[1 + at] for at, view in enumerate(vector_views) if row[1 + at] is not None},
-            words={view: row[1 + split + at] for at, view in enumerate(word_views) if row[1 + split + at]},
-            coverage={
-                view: row[1 + len(columns) + at] for at, view in enumerate(word_views) if row[1 + len(columns) + at]
-            },
-        )
-        for row in rows
-    ]
-    ranges = {}
-    if rows:
-        extremes = rows[0][1 + width :]
-        for at, column in enumerate(columns):
-            low, high = extremes[2 * at], extremes[2 * at + 1]
-            if low is not None and high is not None:
-                ranges[column] = (low, high)
-    return Candidates(items, ranges)
+    }
+    sql = (
+        f"select v.items, v.cosines, {_POSTINGS}{_VECTORS}"
+        if vector is not None
+        else f"select null::bytea, null::bytea, {_POSTINGS}"
+    )
+    connection.ensure_connection()
+    # Django's cursors read text alone, in which every byte of an array travels as two digits.
+    with connection.wrap_database_errors, Cursor(connection.connection) as cursor:
+        found = cursor.execute(sql, values, binary=True).fetchone()
+    embedded, cosines, count, length, hits, positions, frequencies, lengths = found or (None,) * 8
+    words, possible = _bm25(
+        lexemes=_array(positions, ">i4").astype(np.intp) - 1,
+        frequencies=_array(frequencies, ">i2").astype(np.float64),
+        lengths=_array(lengths, ">i4").astype(np.float64),
+        asked=len(distinct),
+        items=count or 0,
+        mean_length=(length or 0) / max(count or 0, 1),
+    )
+    similarity = _array(cosines, ">f4").astype(np.float64)
+    return _joined(_array(hits, "V16"), words, possible, _array(embedded, "V16"), similarity)
 
 
-def _statement(vector_views: tuple[str, ...], word_views: tuple[str, ...]) -> tuple[str, dict[str, str]]:
-    parameters = {f"v{at}": view for at, view in enumerate(vector_views)}
-    parameters |= {f"w{at}": view for at, view in enumerate(word_views)}
-    columns = [*parameters]
-    coverages = [f"c{at}" for at in range(len(word_views))]
-    vectors = ", ".join(
-        f"max(similarity) filter (where view = %(v{at})s)::float8 as v{at}" for at in range(len(vector_views))
+def _joined(hits: Array, words: Floats, possible: float, ids: Array, cosines: Floats) -> Scan:
+    """One row an item, of what was found by words (a row a lexeme) and by vectors."""
+    both = np.concatenate([ids, hits])
+    keys, first, place = np.unique(_keys(both), return_index=True, return_inverse=True)
+    if not len(keys):
+        return EMPTY
+    cosine = np.full(len(keys), np.nan)
+    cosine[place[: len(ids)]] = cosines
+    score: Floats = np.bincount(place[len(ids) :], weights=words, minlength=len(keys)).astype(np.float64)
+    return Scan(keys, both[first], score, cosine, possible or 1.0)
+
+
+def _bm25(
+    *, lexemes: NDArray[np.intp], frequencies: Floats, lengths: Floats, asked: int, items: int, mean_length: float
+) -> tuple[Floats, float]:
+    """What each posting adds to its item's score, and the most that the query's lexemes could add up to."""
+    df = np.bincount(lexemes, minlength=asked)
+    # Writers that have not committed yet may have counted less than is there.
+    rarity = np.log1p((np.maximum(items, df) - df + 0.5) / (df + 0.5))
+    weight = frequencies * (K1 + 1) / (frequencies + K1 * (1 - B + B * lengths / max(mean_length, 1.0)))
+    return rarity[lexemes] * weight, float(rarity.sum()) * (K1 + 1)
+
+
+def _keys(ids: Array) -> NDArray[np.uint64]:
+    return ids.view(">u8").reshape(-1, 2)[:, 1].astype(np.uint64)
+
+
+def _array(sent: bytes | None, element: str) -> Array:
+    """A one-dimensional array without nulls as PostgreSQL sends it: a header, then each element after its length."""
+    if not sent:
+        return np.empty(0, np.dtype(element))
+    return np.ascontiguousarray(
+        np.frombuffer(sent, np.dtype([("size", ">i4"), ("value", element)]), offset=20)["value"]
     )
-    words = ", ".join(
-        f"sum(score) filter (where view = %(w{at})s)::float8 as w{at}, "
-        f"(sum(idf / total) filter (where view = %(w{at})s))::float8 as c{at}"
-        for at in range(len(word_views))
-    )
-    listed = ", ".join(f"%({name})s" for name in columns if name.startswith("w"))
-    with_vectors = (
-        f"""v as materialized (
-          select item, {vectors} from (
-            select item, view, 1 - (embedding <=> %(vector)s::halfvec) as similarity
-            from {Vector._meta.db_table}
-            where workspace_id = %(workspace)s and subject_id = %(subject)s and kind = %(kind)s and model = %(model)s
-          ) s group by item),"""  # noqa: S608 - our own names alone
-        if vector_views
-        else ""
-    )
-    joined = "v full join b using (item)" if vector_views else "b"
-    # Absent words score 0 for every item that has any other feature.
-    word_columns = ", ".join(f"coalesce(w{at}, 0) as w{at}, c{at}" for at in range(len(word_views)))
-    all_columns = ", ".join([*(f"v{at}" for at in range(len(vector_views))), word_columns])
-    extremes = ", ".join(f"min({name}) as {name}_low, max({name}) as {name}_high" for name in columns)
-    extreme_names = ", ".join(f"e.{name}_low, e.{name}_high" for name in columns)
-    firsts = [name for name in ("v0", "w0") if name in columns]
-    order = " + ".join(f"coalesce((j.{n} - e.{n}_low) / nullif(e.{n}_high - e.{n}_low, 0), 0)" for n in firsts)
-    sql = f"""
-      with {with_vectors}
-      p as materialized (
-        select item, view, lexeme, frequency, length, count(*) over (partition by view, lexeme) as df
-        from {Posting._meta.db_table}
-        where workspace_id = %(workspace)s and subject_id = %(subject)s and kind = %(kind)s
-          and lexeme = any(%(lexemes)s) and view in ({listed})),
-      c as materialized (
-        select view, items, length from {Corpus._meta.db_table}
-        where workspace_id = %(workspace)s and subject_id = %(subject)s and kind = %(kind)s and items > 0),
-      t as materialized (
-        select d.view, d.lexeme, ln(1 + (greatest(c.items, d.df) - d.df + 0.5) / (d.df + 0.5)) as idf
-        from (select distinct view, lexeme, df from p) d join c using (view)),
-      g as (
-        select t.view, sum(t.idf) + (%(asked)s - count(*)) * ln(1 + (min(c.items) + 0.5) / 0.5) as total
-        from t join c using (view) group by t.view),
-      b as (
-        select item, {words} from (
-          select p.item, p.view, t.idf, g.total,
-            t.idf * p.frequency * {K1 + 1}
-              / (p.frequency + {K1} * ({1 - B} + {B} * p.length / greatest(c.length::float8 / c.items, 1))) as score
-          from p join t using (view, lexeme) join c using (view) join g using (view)
-        ) s group by item),
-      j as materialized (select item, {all_columns} from {joined}),
-      e as (select {extremes} from j)
-      select j.item, {", ".join(f"j.{name}" for name in [*columns, *coverages])}, {extreme_names}
-      from j, e order by {order} desc, j.item limit %(limit)s"""  # noqa: S608 - built from our own names alone
-    return sql, parameters

@@ -1,22 +1,10 @@
 """What the apps above tell the indexer: the texts to embed of each item, by kind."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from uuid import UUID
 
-
-@dataclass(frozen=True)
-class Text:
-    """One text to embed: a view of an item, or a piece of one."""
-
-    item: UUID
-    view: str
-    text: str
-    piece: int = 0
-
-
-Loader = Callable[[UUID, Sequence[UUID]], list[Text]]
-"""(workspace id, item ids) → their texts. Items that are gone are left out."""
+Loader = Callable[[UUID, Sequence[UUID]], Mapping[UUID, Sequence[str]]]
+"""(workspace id, item ids) → the pieces of each item's text, at least one. Items that are gone are left out."""
 
 _loaders: dict[str, Loader] = {}
 
@@ -26,13 +14,19 @@ def register_texts(kind: str, loader: Loader) -> None:
     _loaders[kind] = loader
 
 
-def texts_of(kind: str, workspace_id: UUID, items: Sequence[UUID]) -> list[Text]:
+def texts_of(kind: str, workspace_id: UUID, items: Sequence[UUID]) -> Mapping[UUID, Sequence[str]]:
     return _loaders[kind](workspace_id, items)
 
 
 def pieces(text: str, words: int = 90) -> list[str]:
-    """`text` in pieces of about `words` words; a short rest stays with the piece before it. Never empty."""
+    """`text` in pieces of about `words` words; a short rest stays with the piece before it. Never empty.
+
+    A model reads a few hundred tokens and blurs what is long; the mean of the pieces' vectors keeps all of it.
+    """
     split = text.split()
     if len(split) <= words + words // 3:
         return [" ".join(split)]
-    return [" ".join(split[at : at + words]) for at in range(0, len(split), words)]
+    cuts = list(range(0, len(split), words))
+    if len(split) - cuts[-1] <= words // 3:
+        del cuts[-1]
+    return [" ".join(split[at:end]) for at, end in zip(cuts, [*cuts[1:], len(split)], strict=True)]

@@ -8,7 +8,7 @@ from django.db import InterfaceError, OperationalError, close_old_connections, c
 
 from memoryhub.access.models import Workspace
 from memoryhub.core.embedding import EmbedderUnavailable
-from memoryhub.core.search.indexing import index_pending
+from memoryhub.core.search.indexing import index_pending, release_claims
 
 log = structlog.get_logger(__name__)
 
@@ -26,9 +26,16 @@ class Command(BaseCommand):
         stop = threading.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stop.set())
+        took_over = False
         while not stop.is_set():
             try:
-                taken = sum(index_pending(pk) for pk in Workspace.objects.values_list("pk", flat=True))
+                workspaces = list(Workspace.objects.values_list("pk", flat=True))
+                if not took_over:
+                    # One indexer a hub: what another had claimed when it ended need not wait for its lease.
+                    for pk in workspaces:
+                        release_claims(pk)
+                    took_over = True
+                taken = sum(index_pending(pk) for pk in workspaces)
             except EmbedderUnavailable as error:
                 log.warning("indexer.embedder_unavailable", cause=error.cause)
                 stop.wait(AFTER_FAILURE_SECONDS)

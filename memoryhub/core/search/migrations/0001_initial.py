@@ -14,9 +14,9 @@ OWN = [
 # Fresh rows cost heap fetches until a vacuum has marked their pages visible, hence the eager settings.
 COVERING = """
 create index search_vector_scan on search_vector (workspace_id, subject_id, kind, model)
-  include (item, view, embedding);
+  include (item, embedding);
 create index search_posting_scan on search_posting (workspace_id, subject_id, kind, lexeme)
-  include (view, item, frequency, length);
+  include (item, frequency, length);
 alter table search_vector set (autovacuum_vacuum_insert_scale_factor = 0, autovacuum_vacuum_insert_threshold = 4000);
 alter table search_posting set (autovacuum_vacuum_insert_scale_factor = 0, autovacuum_vacuum_insert_threshold = 40000);
 """
@@ -37,15 +37,11 @@ class Migration(migrations.Migration):
             fields=[
                 primary_key(),
                 *OWN,
-                ("view", models.CharField(max_length=8)),
-                ("piece", models.PositiveSmallIntegerField(default=0)),
                 ("model", models.CharField(max_length=80)),
                 ("embedding", pgvector.django.HalfVectorField()),
             ],
             options={
-                "constraints": [
-                    models.UniqueConstraint(fields=("item", "view", "piece", "model"), name="search_vector_once")
-                ],
+                "constraints": [models.UniqueConstraint(fields=("item", "model"), name="search_vector_once")],
             },
         ),
         migrations.CreateModel(
@@ -53,7 +49,6 @@ class Migration(migrations.Migration):
             fields=[
                 primary_key(),
                 *OWN,
-                ("view", models.CharField(max_length=8)),
                 ("lexeme", models.CharField(max_length=64)),
                 ("frequency", models.PositiveSmallIntegerField()),
                 ("length", models.PositiveIntegerField()),
@@ -67,14 +62,11 @@ class Migration(migrations.Migration):
                 ("workspace_id", models.UUIDField()),
                 ("subject_id", models.UUIDField()),
                 ("kind", models.CharField(max_length=8)),
-                ("view", models.CharField(max_length=8)),
                 ("items", models.PositiveIntegerField()),
                 ("length", models.PositiveBigIntegerField()),
             ],
             options={
-                "constraints": [
-                    models.UniqueConstraint(fields=("subject_id", "kind", "view"), name="search_corpus_once")
-                ],
+                "constraints": [models.UniqueConstraint(fields=("subject_id", "kind"), name="search_corpus_once")],
             },
         ),
         migrations.CreateModel(
