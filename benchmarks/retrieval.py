@@ -72,10 +72,10 @@ def load(client: httpx.Client, subject: EvaluationSubject) -> tuple[dict[str, st
                 places[turn.key] = (session_id, recorded["turn_index"])
     facts: dict[str, tuple[str, ...]] = {}
     for start in range(0, len(subject.facts), BATCH):
-        sent = subject.facts[start : start + BATCH]
-        body = {"facts": []}
-        for fact in sent:
-            item = {
+        stated = subject.facts[start : start + BATCH]
+        items: list[dict[str, Any]] = []
+        for fact in stated:
+            item: dict[str, Any] = {
                 "user_id": subject.user_id,
                 "type": "entity",
                 "entity": fact.entity,
@@ -83,9 +83,9 @@ def load(client: httpx.Client, subject: EvaluationSubject) -> tuple[dict[str, st
             }
             if fact.evidence:
                 item["session_id"], item["turn_index"] = places[fact.evidence[0]]
-            body["facts"].append(item)
-        answer = posted(client, "/api/v1/facts", body)
-        for fact, written in zip(sent, answer["facts"], strict=True):
+            items.append(item)
+        answer = posted(client, "/api/v1/facts", {"facts": items})
+        for fact, written in zip(stated, answer["facts"], strict=True):
             facts[written["fact_id"]] = (*facts.get(written["fact_id"], ()), *fact.evidence)
     return keys, facts
 
@@ -156,10 +156,10 @@ def by_vector(texts: Sequence[tuple[str, str]]) -> Callable[[str], list[str]]:
     embedder = minilm()
     if not texts:
         return lambda question: []
-    matrix = embedder.embed([text for _, text in texts])
+    matrix = embedder.embed([text for _, text in texts], timeout=600)
 
     def nearest(question: str) -> list[str]:
-        similarity = matrix @ embedder.embed([question])[0]
+        similarity = matrix @ embedder.embed([question], timeout=60)[0]
         return [texts[at][0] for at in np.argsort(-similarity)[:10]]
 
     return nearest

@@ -220,7 +220,7 @@ if EMBEDDER not in ("minilm", "openai", "none"):
 # Memory.
 EXTRACTOR = env.str("EXTRACTOR", default="none")
 EXTRACT_AFTER_IDLE_SECONDS = env.int("EXTRACT_AFTER_IDLE_SECONDS", default=900)
-SCORE_THRESHOLD = env.float("SCORE_THRESHOLD", default=0.35)
+SCORE_THRESHOLD = env.float("SCORE_THRESHOLD", default=0.25)
 
 LOGGING_CONFIG = "logging.config.dictConfig"
 # Lets other libraries' lines and the messages of exceptions through, which may quote content.

@@ -87,11 +87,14 @@ class Scan:
         keys = np.array([item.int & 0xFFFF_FFFF_FFFF_FFFF for item in items], dtype=np.uint64)
         places = np.minimum(np.searchsorted(self.keys, keys), len(self.keys) - 1)
         return [
-            Signals(*rows[at].tolist(), float(self.cosines[at]) if np.isfinite(self.cosines[at]) else None)
-            if self.keys[at] == key
-            else Signals()
+            self._signals_at(rows, at) if self.keys[at] == key else Signals()
             for at, key in zip(places, keys, strict=True)
         ]
+
+    def _signals_at(self, rows: Floats, at: int) -> Signals:
+        words, meaning, coverage, closeness = rows[at].tolist()
+        similarity = float(self.cosines[at])
+        return Signals(words, meaning, coverage, closeness, similarity if np.isfinite(similarity) else None)
 
     def _closeness(self) -> Floats:
         if not self.has_meaning:
