@@ -190,7 +190,7 @@ def inside(at: Hub, messages: list[str]) -> dict[str, float]:
 
     retrieval.embed_query = timed("embedding", retrieval.embed_query)
     retrieval.scan = timed("SQL, scanning", retrieval.scan)
-    client = Client(headers={"authorization": f"Bearer {at.key}"})
+    client = Client(headers={"authorization": f"Bearer {at.key}"}, SERVER_NAME="localhost")
     total = 0.0
     with connection.execute_wrapper(statement):
         for number, message in enumerate(messages):
