@@ -1,18 +1,19 @@
 """Bad input gets a clear 4xx that names the field, and changes nothing."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from io import BytesIO
 from typing import Any
 from uuid import uuid4
 
+import httpx
 import pytest
 from api_contract import ContractClient
 from api_state import state_of
-from django.test import Client
 
 from memoryhub.access.models import Workspace
+from memoryhub.access.services import NewKey
 from memoryhub.api.errors import TooLarge
 from memoryhub.api.rendering import Parser
 
@@ -505,14 +506,14 @@ def test_a_body_that_is_not_sent_as_json_is_refused(
     assert state_of(workspace) == before
 
 
-def test_a_body_without_a_length_is_refused(agent_key: Any) -> None:
-    client = Client(headers={"authorization": f"Bearer {agent_key.secret}"})
-    answer = client.generic(
-        "POST",
-        "/api/v1/working-memory",
-        json.dumps(MEMORY),
-        content_type="application/json",
-        headers={"transfer-encoding": "chunked"},
+def test_a_body_without_a_length_is_refused(live_hub: Any, agent_key: NewKey) -> None:
+    def chunks() -> Iterator[bytes]:
+        yield json.dumps(MEMORY).encode()
+
+    answer = httpx.post(
+        f"{live_hub.url}/api/v1/working-memory",
+        content=chunks(),
+        headers={"authorization": f"Bearer {agent_key.secret}", "content-type": "application/json"},
     )
     assert answer.status_code == 411
     assert answer.json()["error"]["code"] == "length_required"

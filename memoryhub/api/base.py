@@ -10,6 +10,7 @@ from rest_framework.views import APIView
 
 from memoryhub.access.callers import Caller
 from memoryhub.access.models import MemoryMode, Scope
+from memoryhub.api.errors import LengthRequired
 from memoryhub.api.rendering import AlwaysJson
 from memoryhub.core.tenancy import in_workspace
 
@@ -38,7 +39,10 @@ class ApiView(APIView):
         return in_workspace(self.caller.workspace_id)
 
     def body(self, serializer: type[Serializer[Any]]) -> dict[str, Any]:
-        """The request's body, checked. Raises ValidationError."""
+        """The request's body, checked. Raises ValidationError, and LengthRequired for one of unknown length."""
+        if not self.request.META.get("CONTENT_LENGTH") and "HTTP_TRANSFER_ENCODING" in self.request.META:
+            # Django reads as much as was announced: what was not would look empty.
+            raise LengthRequired("Send the body with a Content-Length, not in chunks.")
         return checked(serializer, self.request.data)
 
     def query(self, serializer: type[Serializer[Any]]) -> dict[str, Any]:

@@ -259,7 +259,7 @@ class SubjectPauseIn(SubjectRestrictIn):
 
 class PageQuery(Input):
     limit = serializers.IntegerField(required=False, min_value=1, max_value=MAX_PAGE, default=PAGE)
-    cursor = serializers.CharField(required=False, max_length=200, help_text="`next` of the page before.")
+    cursor = serializers.RegexField(r"^[A-Za-z0-9_-]{1,200}\Z", required=False, help_text="`next` of the page before.")
 
 
 class FactQuery(PageQuery):

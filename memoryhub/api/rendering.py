@@ -14,7 +14,7 @@ from rest_framework.parsers import BaseParser
 from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 
-from memoryhub.api.errors import FieldRefused, LengthRequired, Malformed, TooLarge
+from memoryhub.api.errors import FieldRefused, Malformed, TooLarge
 
 MEDIA_TYPE = "application/json"
 MAX_DEPTH = 64
@@ -93,8 +93,6 @@ class AlwaysJson(BaseContentNegotiation):
     """Answers are JSON whatever `Accept` says: an error is of more use than a 406. Bodies must say that they are."""
 
     def select_parser(self, request: Request, parsers: Iterable[BaseParser]) -> BaseParser | None:
-        if "chunked" in request.META.get("HTTP_TRANSFER_ENCODING", "").lower():
-            raise LengthRequired("Send the body with a Content-Length.")
         media_type = (request.content_type or "").partition(";")[0].strip().lower()
         return next((parser for parser in parsers if parser.media_type == media_type), None)
 

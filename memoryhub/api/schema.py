@@ -40,6 +40,7 @@ MEANINGS = {
     403: "The key lacks the scope, the agent's memory mode forbids it, or surfacing is paused for the person.",
     404: "There is no such thing in this workspace.",
     409: "What is there does not allow it.",
+    411: "The body was sent in chunks, without a Content-Length.",
     413: "The body, or a turn's content, is too large.",
     415: "The body is not sent as application/json.",
     429: "The key was used too often in this minute.",
@@ -79,7 +80,7 @@ class Schema(AutoSchema):
         if has_body or takes_input:
             codes.append(400)
         if has_body:
-            codes += [413, 415]
+            codes += [411, 413, 415]
         return codes
 
 

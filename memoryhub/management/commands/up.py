@@ -156,6 +156,8 @@ def start_web(listener: socket.socket, *, workers: int) -> "subprocess.Popen[byt
         *("--preload", "--no-control-socket"),
         # Longer than clients keep an idle connection, so that they close it and no request meets a closing one.
         *("--keep-alive", "75", "--timeout", "60", "--graceful-timeout", "1"),
+        # An id of 256 characters may take 3,000 when it is percent-encoded, and an address may hold two.
+        *("--limit-request-line", "8190"),
         *("--log-level", "warning"),
     ]
     return spawn(
