@@ -58,9 +58,9 @@ def main() -> None:
             write(client, arguments.facts, arguments.turns, chance)
             wait_until_indexed(at)
             fill(at, arguments.others)
-            times = [asked(client, sentence(chance)) for _ in range(WARM + COUNTED)][WARM:]
+            times = [asked(client, question(chance)) for _ in range(WARM + COUNTED)][WARM:]
         memory = megabytes(at)
-        parts = inside(at, [sentence(chance) for _ in range(WARM + COUNTED_INSIDE)])
+        parts = inside(at, [question(chance) for _ in range(WARM + COUNTED_INSIDE)])
     p50, p95, p99 = (statistics.quantiles(times, n=100)[at] for at in (49, 94, 98))
     whole = sum(parts.values())
     print_table(
@@ -78,6 +78,11 @@ def sentence(chance: random.Random) -> str:
     topic, verb, place = chance.choice(TOPICS), chance.choice(VERBS), chance.choice(PLACES)
     amount, week = chance.randrange(10, 9999), chance.randrange(53)
     return f"The customer {verb} the {topic} in {place} for {amount} EUR since week {week}"
+
+
+def question(chance: random.Random) -> str:
+    topic, verb, place = chance.choice(TOPICS), chance.choice(VERBS), chance.choice(PLACES)
+    return f"Which {topic} was it that the customer {verb} in {place}, and for how much in week {chance.randrange(53)}?"
 
 
 def write(client: httpx.Client, facts: int, turns: int, chance: random.Random) -> None:

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from facts.models import FactType, RecallKind
 from facts.recall import Item, Receipted, surface
 from facts.retrieval.results import FactHit, TurnHit
-from facts.retrieval.search import prepare_query, search_facts, search_turns
+from facts.retrieval.search import loaded, prepare_query, search_facts, search_turns
 from facts.working_memory import Viewpoint
 from memoryhub.core.tenancy import in_workspace
 from sessions.models import Subject
@@ -71,7 +71,7 @@ def memory_search(*, view: Viewpoint, ask: SearchRequest) -> Found:
                 types=ask.types,
                 agent_id=view.agent_id,
             )
-            hits += facts.hits
+            hits += loaded(facts.hits)
             candidates += facts.candidates
         if "turn" in ask.kinds:
             hits += search_turns(

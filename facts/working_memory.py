@@ -4,7 +4,7 @@ The message is embedded before the transaction opens; all reads and the receipt 
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 from uuid import UUID
@@ -18,7 +18,7 @@ from facts.block import RENDERING, Block, BlockFact, BlockTurn, build_block
 from facts.models import FactType, FactVersion, Recall, RecalledItem, RecallKind, Status
 from facts.recall import Item, Receipted, surface
 from facts.retrieval.results import FactHit, FactSearch
-from facts.retrieval.search import CANDIDATES_SHOWN, Query, prepare_query, search_facts
+from facts.retrieval.search import CANDIDATES_SHOWN, Query, loaded, prepare_query, search_facts
 from memoryhub.access.models import MemoryMode
 from memoryhub.core.search.services import pending_count
 from memoryhub.core.tenancy import in_workspace
@@ -174,36 +174,40 @@ def _search(subject: Subject, query: Query, view: Viewpoint, ask: MemoryRequest)
     best_facts = list(dict.fromkeys(hit.version.fact_id for hit in found.hits))[: ask.top_k]
     known = {hit.version.id: hit for hit in (*found.candidates, *found.hits)}
     holding = {
-        version.fact_id: known.get(version.id) or FactHit(version=version, score=0.0, scores={})
-        for version in _holding(view).filter(fact__in=best_facts)
+        version.fact_id: replace(known.get(version.id, UNSCORED), version=version)
+        for version in _holding(subject, view, ask, best_facts)
     }
     chosen = []
+    past = []
     for fact_id in best_facts:
-        past = [hit for hit in found.hits if hit.version.fact_id == fact_id and hit.version.status != Status.CURRENT]
         # What was replaced is never shown without what replaced it.
         if fact_id in holding:
-            chosen += [holding[fact_id], *sorted(past, key=lambda hit: -hit.version.number)[:1]]
-    there = {hit.version.fact_id for hit in chosen}
-    return replace(found, hits=(*chosen, *_pinned(subject, view, ask, there, known)))
+            chosen.append(holding.pop(fact_id))
+            replaced = [hit for hit in found.hits if hit.version.fact_id == fact_id and _is_past(hit)]
+            past += sorted(replaced, key=lambda hit: -hit.version.number)[:1]
+    # What is left of them is pinned: it enters whatever is asked.
+    hits = (*chosen, *loaded(past), *holding.values())
+    candidates = loaded(found.candidates) if view.kind == RecallKind.PREVIEW else found.candidates
+    return FactSearch(hits=hits, candidates=candidates)
 
 
-def _holding(view: Viewpoint) -> QuerySet[FactVersion]:
-    """The versions that hold now and that the viewer may be shown."""
+UNSCORED = FactHit(version=FactVersion(), score=0.0, scores={})
+
+
+def _is_past(hit: FactHit) -> bool:
+    return hit.version.status != Status.CURRENT
+
+
+def _holding(subject: Subject, view: Viewpoint, ask: MemoryRequest, facts: Sequence[UUID]) -> QuerySet[FactVersion]:
+    """The versions that hold now and may be shown: those of `facts`, and the pinned ones."""
+    pinned = Q(fact__pinned=True, fact__type__in=ask.types) if ask.types else Q(fact__pinned=True)
     return FactVersion.objects.filter(
         Q(fact__visible_to__isnull=True) | Q(fact__visible_to=view.agent_id),
         Q(expires_at__isnull=True) | Q(expires_at__gt=timezone.now()),
+        Q(fact__in=facts) | pinned,
+        fact__subject=subject,
         status=Status.CURRENT,
     ).select_related("fact", "session")
-
-
-def _pinned(
-    subject: Subject, view: Viewpoint, ask: MemoryRequest, there: set[UUID], known: Mapping[UUID, FactHit]
-) -> list[FactHit]:
-    """The pinned facts that the search did not bring: they always enter."""
-    versions = _holding(view).filter(fact__subject=subject, fact__pinned=True).exclude(fact__in=there)
-    if ask.types:
-        versions = versions.filter(fact__type__in=ask.types)
-    return [known.get(version.id) or FactHit(version=version, score=0.0, scores={}) for version in versions]
 
 
 def _recent_turns(subject: Subject, view: Viewpoint, ask: MemoryRequest) -> tuple[Session | None, list[Turn]]:

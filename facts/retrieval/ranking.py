@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
-from statistics import fmean
 from uuid import UUID
 
 from memoryhub.core.search.query import Signals
@@ -236,10 +235,9 @@ def best(scores: Mapping[UUID, Score], top_k: int) -> list[tuple[UUID, Score]]:
     return sorted(scores.items(), key=lambda pair: (-pair[1].value, pair[0]))[:top_k]
 
 
-def share_of(wanted: Sequence[str], asked: Iterable[str]) -> float:
+def share_of(wanted: Sequence[str], asked: frozenset[str]) -> float:
     """The share of the lexemes of a name that stand in the query: 0..1, and 0 for a name without any."""
-    asked = set(asked)
-    return fmean([float(lexeme in asked) for lexeme in wanted]) if wanted else 0.0
+    return sum(lexeme in asked for lexeme in wanted) / len(wanted) if wanted else 0.0
 
 
 @lru_cache

@@ -3,10 +3,11 @@
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from functools import cached_property
+from typing import NamedTuple
 from uuid import UUID
 
 from django.db.models import Exists, OuterRef, Q, Subquery
@@ -36,7 +37,7 @@ from memoryhub.core.degradation import Degraded, attempt
 from memoryhub.core.embedding import Vectors, embed_query
 from memoryhub.core.embedding.service import embedding_model
 from memoryhub.core.search.query import Scan, Signals, scan
-from memoryhub.core.search.words import lexemes
+from memoryhub.core.search.words import lexemes, name_lexemes
 from sessions import indexing as turn_index
 from sessions.models import Turn, TurnRole
 
@@ -167,9 +168,10 @@ def search_facts(
 ) -> FactSearch:
     """The fact versions of the subject that best bear on the query and may be shown to the agent.
 
+    The versions hold their ids, number and status alone: `loaded` brings the rest of those that are shown.
     `threshold` is on the score, `min_similarity` on the raw cosine of query and sentence (where there are vectors).
     """
-    found, versions, traits = fact_candidates(
+    found, rows, traits = fact_candidates(
         workspace_id=workspace_id, subject_id=subject_id, query=query, types=types, agent_id=agent_id, now=now
     )
     features = fact_features(traits, when=asks_when(query.text))
@@ -177,7 +179,7 @@ def search_facts(
     similarity = {item: of.signals.similarity for item, of in traits.items()}
 
     def hit(item: UUID, score: Score) -> FactHit:
-        return FactHit(versions[item], score.value, score.parts, similarity[item])
+        return FactHit(rows[item].version(), score.value, score.parts, similarity[item])
 
     ranked = [hit(item, score) for item, score in best(scores, max(top_k, CANDIDATES_SHOWN))]
     passed = [
@@ -189,6 +191,41 @@ def search_facts(
     return FactSearch(hits=tuple(passed[:top_k]), candidates=tuple(ranked[:CANDIDATES_SHOWN]))
 
 
+def loaded(hits: Sequence[FactHit]) -> tuple[FactHit, ...]:
+    """`hits` with all of their versions, facts and sessions, in one query."""
+    versions = FactVersion.objects.select_related("fact", "session").in_bulk([hit.version.id for hit in hits])
+    return tuple(replace(hit, version=versions[hit.version.id]) for hit in hits if hit.version.id in versions)
+
+
+class CandidateRow(NamedTuple):
+    """What of a version the ranking looks at: many are looked at for the few that are shown."""
+
+    id: UUID
+    fact_id: UUID
+    number: int
+    status: str
+    status_at: datetime
+    content: str
+    value: Decimal | None
+    mentions: list[str]
+    confidence: float
+    type: str
+    entity: str
+    entity_key: str
+    attribute: str
+
+    def version(self) -> FactVersion:
+        """The version, holding what identifies it; anything else would be fetched when asked for."""
+        return FactVersion.from_db("default", ROW_VERSION, self[: len(ROW_VERSION)])
+
+
+ROW_VERSION = ("id", "fact_id", "number", "status", "status_at")
+ROW = (
+    *(*ROW_VERSION, "content", "value", "mentions", "confidence"),
+    *("fact__type", "fact__entity", "fact__entity_key", "fact__attribute"),
+)
+
+
 def fact_candidates(
     *,
     workspace_id: UUID,
@@ -197,7 +234,7 @@ def fact_candidates(
     types: Sequence[str] = (),
     agent_id: UUID | None = None,
     now: datetime | None = None,
-) -> tuple[Scan, dict[UUID, FactVersion], dict[UUID, FactTraits]]:
+) -> tuple[Scan, dict[UUID, CandidateRow], dict[UUID, FactTraits]]:
     """The candidate versions that may be surfaced, and what the ranking wants to know of them.
 
     A fact is found by its own words and meaning, and by those of the turns that state it.
@@ -207,26 +244,22 @@ def fact_candidates(
     of_turns = scan_for(query, turn_index.KIND, workspace_id=workspace_id, subject_id=subject_id)
     stated = Evidence.objects.filter(workspace_id=workspace_id, turn__in=of_turns.best(STATING_TURNS))
     items = list(dict.fromkeys([*found.best(CANDIDATES), *stated.values_list("version_id", flat=True)]))
-    rows = (
-        FactVersion.objects.filter(
-            Q(fact__visible_to__isnull=True) | Q(fact__visible_to=agent_id),
-            Q(expires_at__isnull=True) | Q(expires_at__gt=now),
-            SURFACED,
-            workspace_id=workspace_id,
-            pk__in=items,
-        )
-        .select_related("fact", "session")
-        .defer("session__metadata")
+    allowed = FactVersion.objects.filter(
+        Q(fact__visible_to__isnull=True) | Q(fact__visible_to=agent_id),
+        Q(expires_at__isnull=True) | Q(expires_at__gt=now),
+        SURFACED,
+        workspace_id=workspace_id,
+        pk__in=items,
     )
     if types:
-        rows = rows.filter(fact__type__in=list(types))
-    versions = {version.id: version for version in rows}
-    shares = Counter(version.fact.entity_key for version in versions.values())
+        allowed = allowed.filter(fact__type__in=list(types))
+    versions = {row[0]: CandidateRow(*row) for row in allowed.values_list(*ROW)}
+    shares = Counter(row.entity_key for row in versions.values())
     sources = _sources(of_turns, list(versions), workspace_id)
     signals = found.signals(list(versions))
     traits = {
         version.id: _fact_traits(
-            version, signal, sources.get(version.id), query, now, shares[version.fact.entity_key] / len(versions)
+            version, signal, sources.get(version.id), query, now, shares[version.entity_key] / len(versions)
         )
         for version, signal in zip(versions.values(), signals, strict=True)
     }
@@ -248,33 +281,31 @@ def _sources(of_turns: Scan, versions: Sequence[UUID], workspace_id: UUID) -> di
 
 
 def _fact_traits(
-    version: FactVersion,
+    row: CandidateRow,
     signals: Signals,
     source: Signals | None,
     query: Query,
     now: datetime,
     entity_share: float,
 ) -> FactTraits:
-    fact = version.fact
+    asked = frozenset(query.lexemes)
 
     def match(name: str) -> float:
-        return share_of(lexemes(name, query.text_config), query.lexemes)
+        return share_of(name_lexemes(name, query.text_config), asked)
 
     return FactTraits(
         signals=signals,
         source=source,
-        tells_time=tells_time(version.content),
-        phrase=phrase_share(query.lexemes, version.content, query.text_config),
-        entity=match(fact.entity),
+        tells_time=tells_time(row.content),
+        phrase=phrase_share(query.lexemes, row.content, query.text_config),
+        entity=match(row.entity),
         entity_share=entity_share,
-        attribute=match(fact.attribute.replace("_", " ")),
-        mention=max((match(mention) for mention in version.mentions), default=0.0),
-        type=match(fact.type),
-        number=float(version.value is not None and version.value.normalize() in query.numbers),
-        confidence=version.confidence,
-        superseded_days=(now - version.status_at).total_seconds() / 86_400
-        if version.status == Status.SUPERSEDED
-        else None,
+        attribute=match(row.attribute.replace("_", " ")),
+        mention=max((match(mention) for mention in row.mentions), default=0.0),
+        type=match(row.type),
+        number=float(row.value is not None and row.value.normalize() in query.numbers),
+        confidence=row.confidence,
+        superseded_days=(now - row.status_at).total_seconds() / 86_400 if row.status == Status.SUPERSEDED else None,
     )
 
 

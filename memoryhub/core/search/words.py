@@ -28,6 +28,12 @@ _ENGLISH = """
 STOP_WORDS = {"english": frozenset(_ENGLISH.split())}
 
 
+@lru_cache(maxsize=8_192)
+def name_lexemes(name: str, config: str) -> tuple[str, ...]:
+    """The lexemes of something short that is looked at again and again: a name, a fact's sentence."""
+    return tuple(_lexemes(name, config))
+
+
 def lexemes(text: str, config: str = "english") -> list[str]:
     """The lexemes of `text` in order, with repeats. `config` is a Snowball language, or `simple` for no stemming."""
     return list(_lexemes(text, config))
