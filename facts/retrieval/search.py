@@ -42,9 +42,9 @@ from sessions import indexing as turn_index
 from sessions.models import Turn, TurnRole
 
 CANDIDATES_SHOWN = 50
-CANDIDATES = 120
-"""How many of the best by words and meaning are looked at closely."""
-STATING_TURNS = 40
+TURN_CANDIDATES, FACT_CANDIDATES = 120, 60
+"""How many of the best by words and meaning are looked at closely: fewer turns lose recall, more facts gain none."""
+STATING_TURNS = 25
 """The facts of this many best turns are candidates too, whatever their own words."""
 LOOKED_AT_CHARACTERS, END_CHARACTERS = 3000, 200
 """How much of a turn is read for its traits, and of the end of the turn before it."""
@@ -125,7 +125,7 @@ def level_of(found: Scan) -> Level:
 
 def turn_traits(found: Scan, query: Query, *, workspace_id: UUID) -> dict[UUID, TurnTraits]:
     """What the ranking wants to know of the best turns of a scan."""
-    items = found.best(CANDIDATES)
+    items = found.best(TURN_CANDIDATES)
     asked = query.names
     before = Turn.objects.filter(session=OuterRef("session"), index=OuterRef("index") - 1)
     rows = (
@@ -243,7 +243,7 @@ def fact_candidates(
     found = scan_for(query, fact_index.KIND, workspace_id=workspace_id, subject_id=subject_id)
     of_turns = scan_for(query, turn_index.KIND, workspace_id=workspace_id, subject_id=subject_id)
     stated = Evidence.objects.filter(workspace_id=workspace_id, turn__in=of_turns.best(STATING_TURNS))
-    items = list(dict.fromkeys([*found.best(CANDIDATES), *stated.values_list("version_id", flat=True)]))
+    items = list(dict.fromkeys([*found.best(FACT_CANDIDATES), *stated.values_list("version_id", flat=True)]))
     allowed = FactVersion.objects.filter(
         Q(fact__visible_to__isnull=True) | Q(fact__visible_to=agent_id),
         Q(expires_at__isnull=True) | Q(expires_at__gt=now),
