@@ -8,7 +8,7 @@ benchmarks/fit_ranking.py fits them.
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
@@ -61,6 +61,9 @@ _TIME = re.compile(
 
 # Who speaks of themselves asks for what the subject said.
 _FIRST_PERSON = frozenset(["i", "me", "my", "mine", "myself", "we", "us", "our", "ours"])
+
+
+Cut = Callable[[str, str], Sequence[str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,8 +139,11 @@ def first_person(words: Iterable[str]) -> bool:
     return not _FIRST_PERSON.isdisjoint(words)
 
 
-def phrase_share(query: Sequence[str], text: str, config: str) -> float:
-    """The share of the pairs of neighbouring lexemes of `query` that stand side by side in `text`, 0..1."""
+def phrase_share(query: Sequence[str], text: str, config: str, cut: Cut = lexemes) -> float:
+    """The share of the pairs of neighbouring lexemes of `query` that stand side by side in `text`, 0..1.
+
+    `cut` cuts the text into lexemes; give one that remembers for texts that come again.
+    """
     pairs = set(pairwise(query))
     if not pairs:
         return 0.0
@@ -146,7 +152,7 @@ def phrase_share(query: Sequence[str], text: str, config: str) -> float:
     folded = text.casefold()
     if not any(one[: max(3, len(one) - 1)] in folded and two[: max(3, len(two) - 1)] in folded for one, two in pairs):
         return 0.0
-    return len(pairs & set(pairwise(lexemes(text, config)))) / len(pairs)
+    return len(pairs & set(pairwise(cut(text, config)))) / len(pairs)
 
 
 def turn_features(traits: Mapping[UUID, TurnTraits], *, when: bool, own: bool) -> dict[UUID, dict[str, float]]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import NamedTuple
 from uuid import UUID
 
@@ -296,8 +296,8 @@ def _fact_traits(
     return FactTraits(
         signals=signals,
         source=source,
-        tells_time=tells_time(row.content),
-        phrase=phrase_share(query.lexemes, row.content, query.text_config),
+        tells_time=sentence_tells_time(row.content),
+        phrase=phrase_share(query.lexemes, row.content, query.text_config, name_lexemes),
         entity=match(row.entity),
         entity_share=entity_share,
         attribute=match(row.attribute.replace("_", " ")),
@@ -307,6 +307,12 @@ def _fact_traits(
         confidence=row.confidence,
         superseded_days=(now - row.status_at).total_seconds() / 86_400 if row.status == Status.SUPERSEDED else None,
     )
+
+
+@lru_cache(maxsize=8_192)
+def sentence_tells_time(content: str) -> bool:
+    """The same sentences are candidates again and again."""
+    return tells_time(content)
 
 
 def names(text: str) -> frozenset[str]:
