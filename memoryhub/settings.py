@@ -181,6 +181,13 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "COMPONENT_SPLIT_PATCH": False,
     "SCHEMA_PATH_PREFIX": "/api/v1",
+    "TAGS": [
+        {"name": "Recording", "description": "Conversations, verbatim."},
+        {"name": "Memory", "description": "What an agent is given, with a receipt."},
+        {"name": "Facts", "description": "What is known, with every version of it."},
+        {"name": "Subjects", "description": "The people remembered."},
+        {"name": "Audit", "description": "Who did what."},
+    ],
     # Choices stay where they are used, instead of under names made up from their first field.
     "POSTPROCESSING_HOOKS": ["memoryhub.api.schema.without_enum_ids"],
     "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
