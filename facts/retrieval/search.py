@@ -13,6 +13,7 @@ from uuid import UUID
 from django.db.models import Exists, OuterRef, Q, Subquery
 from django.db.models.functions import Left, Right
 from django.utils import timezone
+from pgvector import HalfVector
 
 from facts import indexing as fact_index
 from facts.models import Evidence, FactVersion, Status
@@ -42,9 +43,9 @@ from sessions import indexing as turn_index
 from sessions.models import Turn, TurnRole
 
 CANDIDATES_SHOWN = 50
-TURN_CANDIDATES, FACT_CANDIDATES = 120, 60
+TURN_CANDIDATES, FACT_CANDIDATES = 120, 40
 """How many of the best by words and meaning are looked at closely: fewer turns lose recall, more facts gain none."""
-STATING_TURNS = 25
+STATING_TURNS = 15
 """The facts of this many best turns are candidates too, whatever their own words."""
 LOOKED_AT_CHARACTERS, END_CHARACTERS = 3000, 200
 """How much of a turn is read for its traits, and of the end of the turn before it."""
@@ -75,6 +76,11 @@ class Query:
     @cached_property
     def numbers(self) -> frozenset[Decimal]:
         return numbers(self.text)
+
+    @cached_property
+    def written(self) -> str | None:
+        """The vector as the database reads it, written once for the searches of facts and of turns."""
+        return HalfVector(self.vector).to_text() if self.vector is not None else None
 
     @property
     def in_first_person(self) -> bool:
@@ -114,7 +120,7 @@ def scan_for(query: Query, kind: str, *, workspace_id: UUID, subject_id: UUID) -
         subject_id=subject_id,
         kind=kind,
         lexemes=query.lexemes,
-        vector=query.vector,
+        vector=query.written,
         model=query.model,
     )
 

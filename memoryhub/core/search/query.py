@@ -12,10 +12,8 @@ from uuid import UUID
 import numpy as np
 from django.db import connection
 from numpy.typing import NDArray
-from pgvector import HalfVector
 from psycopg import Cursor
 
-from memoryhub.core.embedding import Vectors
 from memoryhub.core.search.models import Corpus, Posting, Vector
 
 K1, B = 1.2, 0.5
@@ -130,10 +128,13 @@ def scan(
     subject_id: UUID,
     kind: str,
     lexemes: Sequence[str],
-    vector: Vectors | None,
+    vector: str | None,
     model: str | None,
 ) -> Scan:
-    """Score every item of `kind` that the subject has against the query, by BM25 and by exact cosine."""
+    """Score every item of `kind` that the subject has against the query, by BM25 and by exact cosine.
+
+    `vector` is the query's unit vector as pgvector writes it.
+    """
     distinct = list(dict.fromkeys(lexemes))
     values = {
         "workspace": workspace_id,
@@ -141,7 +142,7 @@ def scan(
         "kind": kind,
         "lexemes": distinct,
         "model": model,
-        "vector": HalfVector(vector).to_text() if vector is not None else None,
+        "vector": vector,
     }
     sql = (
         f"select v.items, v.cosines, {_POSTINGS}{_VECTORS}"
