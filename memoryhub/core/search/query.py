@@ -70,8 +70,9 @@ class Scan:
     def best(self, limit: int) -> list[UUID]:
         """The `limit` best items by words and meaning together, best first."""
         both = _beside_best(self.words) + _beside_best(self._closeness())
+        front = np.argpartition(-both, limit)[:limit] if limit < len(both) else np.arange(len(both))
         # Equal sums in the order of ids: the same query gives the same answer.
-        order = np.lexsort((self.keys, -both))[:limit]
+        order = front[np.lexsort((self.keys[front], -both[front]))]
         return [UUID(bytes=self.ids[at].tobytes()) for at in order]
 
     def signals(self, items: Sequence[UUID]) -> list[Signals]:
@@ -106,20 +107,22 @@ def _beside_best(values: Floats) -> Floats:
 
 EMPTY = Scan(np.empty(0, np.uint64), np.empty(0, np.dtype("V16")), np.empty(0, np.float64), np.empty(0, np.float64))
 
+_POSTING = np.dtype([("item", "V16"), ("frequency", ">i2"), ("length", ">i4")])
+_VECTOR = np.dtype([("item", "V16"), ("cosine", ">f4")])
+_CORPUS = np.dtype([("items", ">i4"), ("length", ">i8")])
+
 _WHERE = "workspace_id = %(workspace)s and subject_id = %(subject)s and kind = %(kind)s"
+# Records of fixed size, one string of them for each lexeme: a row for each posting would take four times as long.
 _POSTINGS = f"""
-  (select items from {Corpus._meta.db_table} where {_WHERE}),
-  (select length from {Corpus._meta.db_table} where {_WHERE}),
-  p.items, p.lexemes, p.frequencies, p.lengths
-  from (select array_send(array_agg(item)) as items,
-               array_send(array_agg(array_position(%(lexemes)s::text[], lexeme::text))) as lexemes,
-               array_send(array_agg(frequency)) as frequencies,
-               array_send(array_agg(length)) as lengths
-          from {Posting._meta.db_table} where {_WHERE} and lexeme = any(%(lexemes)s)) p"""  # noqa: S608 - our own names
-_VECTORS = f""",
-       (select array_send(array_agg(item)) as items,
-               array_send(array_agg((-(embedding <#> %(vector)s::halfvec))::float4)) as cosines
-          from {Vector._meta.db_table} where {_WHERE} and model = %(model)s) v"""  # noqa: S608 - our own names
+  select 'corpus', '', int4send(items) || int8send(length) from {Corpus._meta.db_table} where {_WHERE}
+  union all
+  select 'postings', lexeme, string_agg(uuid_send(item) || int2send(frequency) || int4send(length), ''::bytea)
+    from {Posting._meta.db_table} where {_WHERE} and lexeme = any(%(lexemes)s) group by lexeme"""  # noqa: S608 - our own
+_VECTORS = f"""
+  union all
+  select 'vectors', '',
+         string_agg(uuid_send(item) || float4send((-(embedding <#> %(vector)s::halfvec))::real), ''::bytea)
+    from {Vector._meta.db_table} where {_WHERE} and model = %(model)s"""  # noqa: S608 - our own names
 
 
 def scan(
@@ -144,26 +147,29 @@ def scan(
         "model": model,
         "vector": vector,
     }
-    sql = (
-        f"select v.items, v.cosines, {_POSTINGS}{_VECTORS}"
-        if vector is not None
-        else f"select null::bytea, null::bytea, {_POSTINGS}"
-    )
     connection.ensure_connection()
-    # Django's cursors read text alone, in which every byte of an array travels as two digits.
+    # Django's cursors read text alone, in which every byte of a record travels as two digits.
     with connection.wrap_database_errors, Cursor(connection.connection) as cursor:
-        found = cursor.execute(sql, values, binary=True).fetchone()
-    embedded, cosines, count, length, hits, positions, frequencies, lengths = found or (None,) * 8
+        rows = cursor.execute(_POSTINGS + _VECTORS if vector is not None else _POSTINGS, values, binary=True).fetchall()
+    corpus = _records([sent for part, _, sent in rows if part == "corpus"], _CORPUS)
+    vectors = _records([sent for part, _, sent in rows if part == "vectors"], _VECTOR)
+    lists = [_records([sent], _POSTING) for part, _, sent in rows if part == "postings"]
+    postings = np.concatenate([np.empty(0, _POSTING), *lists])
     words, possible = _bm25(
-        lexemes=_array(positions, ">i4").astype(np.intp) - 1,
-        frequencies=_array(frequencies, ">i2").astype(np.float64),
-        lengths=_array(lengths, ">i4").astype(np.float64),
-        asked=len(distinct),
-        items=count or 0,
-        mean_length=(length or 0) / max(count or 0, 1),
+        df=np.array([len(one) for one in lists], dtype=np.intp),
+        frequencies=postings["frequency"].astype(np.float64),
+        lengths=postings["length"].astype(np.float64),
+        absent=len(distinct) - len(lists),
+        items=int(corpus["items"].sum()),
+        length=int(corpus["length"].sum()),
     )
-    similarity = _array(cosines, ">f4").astype(np.float64)
-    return _joined(_array(hits, "V16"), words, possible, _array(embedded, "V16"), similarity)
+    return _joined(
+        np.ascontiguousarray(postings["item"]),
+        words,
+        possible,
+        np.ascontiguousarray(vectors["item"]),
+        vectors["cosine"].astype(np.float64),
+    )
 
 
 def _joined(hits: Array, words: Floats, possible: float, ids: Array, cosines: Floats) -> Scan:
@@ -179,24 +185,24 @@ def _joined(hits: Array, words: Floats, possible: float, ids: Array, cosines: Fl
 
 
 def _bm25(
-    *, lexemes: NDArray[np.intp], frequencies: Floats, lengths: Floats, asked: int, items: int, mean_length: float
+    *, df: NDArray[np.intp], frequencies: Floats, lengths: Floats, absent: int, items: int, length: int
 ) -> tuple[Floats, float]:
-    """What each posting adds to its item's score, and the most that the query's lexemes could add up to."""
-    df = np.bincount(lexemes, minlength=asked)
+    """What each posting adds to its item's score, and the most that the query's lexemes could add up to.
+
+    Postings stand lexeme after lexeme, `df` of each; `absent` lexemes of the query stand in no item.
+    """
     # Writers that have not committed yet may have counted less than is there.
-    rarity = np.log1p((np.maximum(items, df) - df + 0.5) / (df + 0.5))
-    weight = frequencies * (K1 + 1) / (frequencies + K1 * (1 - B + B * lengths / max(mean_length, 1.0)))
-    return rarity[lexemes] * weight, float(rarity.sum()) * (K1 + 1)
+    items = max(items, int(df.max(initial=0)))
+    rarity = np.log1p((items - df + 0.5) / (df + 0.5))
+    mean_length = max(length / max(items, 1), 1.0)
+    weight = frequencies * (K1 + 1) / (frequencies + K1 * (1 - B + B * lengths / mean_length))
+    most = float(rarity.sum()) + absent * float(np.log1p((items + 0.5) / 0.5))
+    return np.repeat(rarity, df) * weight, most * (K1 + 1)
 
 
 def _keys(ids: Array) -> NDArray[np.uint64]:
     return ids.view(">u8").reshape(-1, 2)[:, 1].astype(np.uint64)
 
 
-def _array(sent: bytes | None, element: str) -> Array:
-    """A one-dimensional array without nulls as PostgreSQL sends it: a header, then each element after its length."""
-    if not sent:
-        return np.empty(0, np.dtype(element))
-    return np.ascontiguousarray(
-        np.frombuffer(sent, np.dtype([("size", ">i4"), ("value", element)]), offset=20)["value"]
-    )
+def _records(sent: Sequence[bytes | None], record: np.dtype[np.void]) -> Array:
+    return np.frombuffer(b"".join(one for one in sent if one), record)
