@@ -73,11 +73,16 @@ def main() -> None:
     with temporary_hub():
         collect(subjects, VectorCache(arguments.vectors), asked)
     fitted: dict[str, Any] = {}
+    held_out: dict[str, dict[str, list[float]]] = {}
     for name, questions in asked.items():
         features = TURN_FEATURES if name.startswith("turns") else FACT_FEATURES
         used = [f for f in features if f not in VECTOR_FEATURES] if name.endswith("words_only") else features
-        fitted[name] = report(name, questions, features, used)
-    fitted |= {"fitted_on": describe(subjects), "fitted_at": datetime.now(UTC).date().isoformat()}
+        fitted[name], held_out[name] = report(name, questions, features, used)
+    fitted |= {
+        "fitted_on": describe(subjects),
+        "fitted_at": datetime.now(UTC).date().isoformat(),
+        "recall_at_5_and_10_leaving_each_conversation_out_of_the_fit": held_out,
+    }
     if arguments.write:
         from facts.retrieval.ranking import COEFFICIENTS
 
@@ -270,8 +275,10 @@ def ask(
                         note(f"facts{suffix}", found, fact_features(of_facts, when=when), wanted)
 
 
-def report(name: str, asked: list[Asked], names: Sequence[str], used: Sequence[str]) -> dict[str, float]:
-    """Print the held-out figures and return the weights fitted on everything."""
+def report(
+    name: str, asked: list[Asked], names: Sequence[str], used: Sequence[str]
+) -> tuple[dict[str, float], dict[str, list[float]]]:
+    """Print and return the weights fitted on everything, and recall@5 and @10 by kind where each was left out."""
     columns = [list(names).index(feature) for feature in used]
     conversations = sorted({one.conversation for one in asked})
     held_out: dict[str, list[tuple[float, float]]] = {}
@@ -281,8 +288,10 @@ def report(name: str, asked: list[Asked], names: Sequence[str], used: Sequence[s
             if one.conversation == conversation and one.wanted:
                 scores = one.features[:, columns] @ weights
                 held_out.setdefault(one.kind, []).append((at_k(one, scores, 5), at_k(one, scores, 10)))
-    for kind, figures in held_out.items():
+    means = {}
+    for kind, figures in sorted(held_out.items()):
         at5, at10 = np.mean(figures, axis=0)
+        means[kind] = [round(float(at5), 3), round(float(at10), 3)]
         print(f"{name:20} {kind:8} left out: recall@5 {at5:.3f}  recall@10 {at10:.3f}  ({len(figures)} questions)")
     weights = fit(asked, columns)
     slope, of_similarity, of_coverage = calibrate(asked, columns, weights)
@@ -307,7 +316,7 @@ def report(name: str, asked: list[Asked], names: Sequence[str], used: Sequence[s
         print(
             f"{name:20} {what}: {np.mean(passed or [0]):.1f} of the first five pass, none in {none:.0%} ({len(passed)})"
         )
-    return fitted
+    return fitted, means
 
 
 def fit(asked: Sequence[Asked], columns: Sequence[int]) -> Array:
