@@ -89,6 +89,7 @@ class TurnTraits:
     answers: bool
     """The turn before asks something."""
     tells_time: bool
+    """Need not be looked for where the query does not ask for a time."""
     phrase: float
     """The share of the query's pairs of neighbouring lexemes that stand side by side in the turn, 0..1."""
 
@@ -265,7 +266,7 @@ def _score(features: Mapping[str, float], level: Level, weights: Mapping[str, fl
         if part is not None and term > 0:
             parts[part] = parts.get(part, 0.0) + term
     total = sum(parts.values())
-    return Score(value, {part: value * amount / total for part, amount in parts.items()} if total else {})
+    return Score(value, {part: value * (amount / total) for part, amount in parts.items()} if total else {})
 
 
 def _between(low: float, value: float, high: float) -> float:

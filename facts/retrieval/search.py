@@ -132,7 +132,7 @@ def level_of(found: Scan) -> Level:
 def turn_traits(found: Scan, query: Query, *, workspace_id: UUID) -> dict[UUID, TurnTraits]:
     """What the ranking wants to know of the best turns of a scan."""
     items = found.best(TURN_CANDIDATES)
-    asked = query.names
+    asked, when = query.names, asks_when(query.text)
     before = Turn.objects.filter(session=OuterRef("session"), index=OuterRef("index") - 1)
     rows = (
         Turn.objects.filter(workspace_id=workspace_id, pk__in=items)
@@ -153,7 +153,7 @@ def turn_traits(found: Scan, query: Query, *, workspace_id: UUID) -> dict[UUID, 
             words=len(text.split()),
             asks="?" in text,
             answers="?" in (end or ""),
-            tells_time=tells_time(text),
+            tells_time=when and tells_time(text),
             phrase=phrase_share(query.lexemes, text, query.text_config),
         )
         for pk, session_id, index, role, name, text, end in rows

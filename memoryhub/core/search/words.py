@@ -31,48 +31,46 @@ STOP_WORDS = {"english": frozenset(_ENGLISH.split())}
 @lru_cache(maxsize=8_192)
 def name_lexemes(name: str, config: str) -> tuple[str, ...]:
     """The lexemes of something short that is looked at again and again: a name, a fact's sentence."""
-    return tuple(_lexemes(name, config))
+    return tuple(lexemes(name, config))
 
 
 def lexemes(text: str, config: str = "english") -> list[str]:
     """The lexemes of `text` in order, with repeats. `config` is a Snowball language, or `simple` for no stemming."""
-    return list(_lexemes(text, config))
-
-
-def _lexemes(text: str, config: str) -> Iterator[str]:
     folded = unicodedata.normalize("NFKC", text).casefold()
     if config == "english":
         folded = _CLITIC.sub("", folded)
-    stop = STOP_WORDS.get(config, frozenset())
-    for word in _WORD.findall(folded):
-        if word in stop:
-            continue
-        if word.isascii() or not _UNSPACED.search(word):
-            yield _stem(config, word)[:LONGEST]
-        else:
-            yield from _pairs(word, config)
+    return [lexeme for word in _WORD.findall(folded) for lexeme in _of_word(word, config)]
+
+
+@lru_cache(maxsize=65_536)
+def _of_word(word: str, config: str) -> tuple[str, ...]:
+    """Usually one; none for a word that says nothing; the pairs of characters of a script without spaces."""
+    if word in STOP_WORDS.get(config, frozenset()):
+        return ()
+    if word.isascii() or not _UNSPACED.search(word):
+        return (_stem(config, word),)
+    return tuple(_pairs(word, config))
 
 
 def _pairs(word: str, config: str) -> Iterator[str]:
     at = 0
     for run in _UNSPACED.finditer(word):
         if run.start() > at:
-            yield _stem(config, word[at : run.start()])[:LONGEST]
+            yield _stem(config, word[at : run.start()])
         characters = run.group()
         if len(characters) == 1:
             yield characters
         yield from (characters[i : i + 2] for i in range(len(characters) - 1))
         at = run.end()
     if at < len(word):
-        yield _stem(config, word[at:])[:LONGEST]
+        yield _stem(config, word[at:])
 
 
-@lru_cache(maxsize=65_536)
 def _stem(config: str, word: str) -> str:
     if config not in _languages() or len(word) > LONGEST:
-        return word
-    # A stemmer keeps its word in itself and is not for several threads at once; a fresh one is cheap next to a miss.
-    return snowballstemmer.stemmer(config).stemWord(word)
+        return word[:LONGEST]
+    # A stemmer keeps its word in itself and is not for several threads at once; making one is cheap.
+    return str(snowballstemmer.stemmer(config).stemWord(word))[:LONGEST]
 
 
 @lru_cache(maxsize=1)
