@@ -25,7 +25,7 @@ from django.views.decorators.http import require_safe
 
 from facts.models import Extraction, ExtractionState
 from memoryhub.access.models import Workspace
-from memoryhub.core.embedding import breaker_state
+from memoryhub.core.embedding import breaker_state, last_failure
 from memoryhub.core.observability import metrics
 from memoryhub.core.search.models import Pending
 from memoryhub.core.tenancy import in_workspace
@@ -205,7 +205,9 @@ def embedder_state() -> dict[str, Any]:
     if settings.EMBEDDER == "none":
         return {"ok": True, "name": "none"}
     state = breaker_state()
-    return {"ok": state == "closed", "name": settings.EMBEDDER, "breaker": state}
+    parts = {"ok": state == "closed", "name": settings.EMBEDDER, "breaker": state}
+    cause = last_failure()
+    return parts | {"cause": cause} if cause else parts
 
 
 @metrics.scraped("memoryhub_waiting", "Work that waits, by queue.", ("queue",))

@@ -219,6 +219,20 @@ def test_a_slow_failure_from_before_does_not_lengthen_the_pause(dependency):
     assert dependency.works() == "answer"
 
 
+@pytest.mark.parametrize("late", [lambda: "late", raising(EmbedderDown("timeout"))], ids=["success", "failure"])
+def test_only_the_probe_decides_whatever_ends_during_it(dependency, late):
+    finish_late = in_flight(dependency, late)
+    for _ in range(3):
+        dependency.fails()
+    dependency.clock.now += 30
+    finish_probe = in_flight(dependency, lambda: "answer")
+    finish_late()
+    assert dependency.changes == [True]
+    assert dependency.is_left_alone()
+    finish_probe()
+    assert dependency.breaker.state == "closed"
+
+
 def test_calls_run_side_by_side(dependency):
     together = threading.Barrier(4, timeout=10)
     threads = [threading.Thread(target=dependency.ask, args=(together.wait,)) for _ in range(4)]

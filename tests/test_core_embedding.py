@@ -20,7 +20,14 @@ from prometheus_client import REGISTRY
 from safetensors.numpy import load_file
 from tokenizers import Tokenizer
 
-from memoryhub.core.embedding import EmbedderUnavailable, breaker_state, embed_documents, embed_query, get_embedder
+from memoryhub.core.embedding import (
+    EmbedderUnavailable,
+    breaker_state,
+    embed_documents,
+    embed_query,
+    get_embedder,
+    last_failure,
+)
 from memoryhub.core.embedding import service as embedding
 from memoryhub.core.embedding.base import bounded, normalised
 from memoryhub.core.embedding.minilm import GRAPH, RUN_TOKENS, MiniLMEmbedder, model_folder, runs
@@ -521,7 +528,7 @@ def test_after_three_failures_the_service_is_left_alone(openai):
     refused, failed = calls("breaker_open"), calls("http_503")
     openai.answer = lambda body: (503, b"")
     assert [query_cause() for _ in range(5)] == ["http_503"] * 3 + ["breaker_open"] * 2
-    assert breaker_state() == "open"
+    assert (breaker_state(), last_failure()) == ("open", "http_503")
     with pytest.raises(EmbedderUnavailable):
         embed_documents(["a turn"])
     assert len(openai.requests) == 3
@@ -547,7 +554,7 @@ def test_a_service_that_has_recovered_is_asked_again(openai, settings):
     assert breaker_state() == "half_open"
     openai.answer = embeddings
     assert embed_query("what did we decide?") is not None
-    assert breaker_state() == "closed"
+    assert (breaker_state(), last_failure()) == ("closed", None)
     assert (calls("ok") - worked, breaker_metric()) == (1, 0)
 
 

@@ -110,7 +110,7 @@ def test_an_embedder_that_fails_is_named_and_the_hub_still_serves(settings):
             service.embed_query("anything")
     status, body = ready()
     assert (status, body["status"], body["degraded"]) == (200, "degraded", ["embedder"])
-    assert body["parts"]["embedder"]["breaker"] == "open"
+    assert body["parts"]["embedder"] == {"ok": False, "name": "openai", "breaker": "open", "cause": "unreachable"}
 
 
 @pytest.mark.django_db

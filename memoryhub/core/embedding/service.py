@@ -76,6 +76,7 @@ class _Process:
         self.breaker = CircuitBreaker(seconds=settings.EMBEDDER_BREAKER_SECONDS, on_change=_breaker_changed)
         # Whoever asks waits no longer than the timeout, whatever happens here. Handing over costs less than shows.
         self.threads = ThreadPoolExecutor(max_workers=max(2, settings.WEB_THREADS), thread_name_prefix="embed")
+        self.failure: str | None = None
         metrics.breaker_changed(BREAKER, is_open=False)
 
 
@@ -146,6 +147,11 @@ def breaker_state() -> State:
     return _process().breaker.state
 
 
+def last_failure() -> str | None:
+    """The cause of the latest failure of this process, until the embedder works again."""
+    return _process().failure
+
+
 def warm_up() -> None:
     """Load the model before the first request needs it; call it after forking. Asks no service elsewhere.
 
@@ -181,9 +187,11 @@ def _guarded(process: _Process, call: Callable[[], Vectors]) -> Vectors:
         metrics.EMBEDDER_CALLS.labels("breaker_open").inc()
         raise EmbedderUnavailable("breaker_open") from error
     except EmbedderUnavailable as error:
+        process.failure = error.cause
         elapsed = _measured(started, error.cause)
         log.warning("embedder.failed", reason=error.cause, ms=round(elapsed * 1000))
         raise
+    process.failure = None
     _measured(started, "ok")
     return vectors
 
