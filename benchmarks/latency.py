@@ -18,7 +18,7 @@ import statistics
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
 import httpx
@@ -217,7 +217,12 @@ def inside(at: Hub, messages: list[str]) -> dict[str, float]:
 def megabytes(at: Hub) -> float:
     """The memory of `up` and everything under it; what processes share is counted once."""
     parent = psutil.Process(at.pid)
-    return sum(process.memory_full_info().pss for process in (parent, *parent.children(recursive=True))) / 1e6
+    total = 0
+    for process in (parent, *parent.children(recursive=True)):
+        # Autovacuum workers and connections come and go.
+        with suppress(psutil.NoSuchProcess):
+            total += process.memory_full_info().pss
+    return total / 1e6
 
 
 def owner_dsn(at: Hub) -> str:
