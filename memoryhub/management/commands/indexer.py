@@ -37,11 +37,11 @@ class Command(BaseCommand):
                     took_over = True
                 taken = sum(index_pending(pk) for pk in workspaces)
             except EmbedderUnavailable as error:
-                log.warning("indexer.embedder_unavailable", cause=error.cause)
+                log.warning("indexer.embedder_unavailable", reason=error.cause)
                 stop.wait(AFTER_FAILURE_SECONDS)
                 continue
             except (OperationalError, InterfaceError) as error:
-                log.warning("indexer.database_unavailable", cause=type(error).__name__)
+                log.warning("indexer.database_unavailable", reason=type(error).__name__)
                 connection.close()
                 stop.wait(1.0)
                 continue
