@@ -149,7 +149,8 @@ def fact_correct(
         turn=None,
         extracted_by="",
         valid_from=None,
-        expires_at=None,
+        # A version that is past its time is corrected because it holds after all.
+        expires_at=latest.expires_at if latest.expires_at and latest.expires_at > timezone.now() else None,
         actor=actor,
         reason=reason,
         note=note,

@@ -97,7 +97,8 @@ def working_memory(*, view: Viewpoint, ask: MemoryRequest) -> WorkingMemory:
     """Put the block together and record that it was surfaced.
 
     An unknown person is an empty answer and leaves no trace. With `refresh: "session"` the block of the session's
-    first call is given again, byte for byte, while everything in it may still be surfaced.
+    first call is given again, byte for byte, while everything in it may still be surfaced and the agent's mode and the
+    settings are the same.
     Raises UnknownSession when `previous_session_id` names no session of this person.
     """
     started = time.perf_counter()
@@ -130,7 +131,7 @@ def working_memory(*, view: Viewpoint, ask: MemoryRequest) -> WorkingMemory:
             agent_id=view.agent_id,
             session_id=ask.session_id,
             message=ask.message,
-            settings=ask.as_settings(),
+            settings=_settings(view, ask),
             degraded=_degraded(query),
             block=block.text,
             keep_block=ask.refresh == "session",
@@ -272,25 +273,27 @@ def block_fact(version: FactVersion) -> BlockFact:
 
 
 def _same_block(view: Viewpoint, ask: MemoryRequest, started: float) -> WorkingMemory | None:
-    """The block that this session was given first, if every item of it may still be surfaced."""
+    """The block that this session was given before, if every item of it may still be surfaced."""
     subject = _subject(view, ask)
     if subject is None or not subject.surfaceable:
         return None
-    first = (
+    # The latest: one that could no longer be shown was followed by another, which is kept from then on.
+    kept = (
         Recall.objects.filter(
             Q(agent_id=view.agent_id) if view.agent_id else Q(agent__isnull=True),
             subject=subject,
             session_external_id=ask.session_id,
             kind=view.kind,
+            settings=_settings(view, ask),
         )
         .exclude(block="")
-        .order_by("at", "id")
+        .order_by("-at", "-id")
         .first()
     )
-    if first is None or first.settings != ask.as_settings():
+    if kept is None:
         return None
     items = list(
-        RecalledItem.objects.filter(recall=first)
+        RecalledItem.objects.filter(recall=kept)
         .select_related("version__fact", "version__session", "turn__session")
         .order_by("rank")
     )
@@ -300,9 +303,9 @@ def _same_block(view: Viewpoint, ask: MemoryRequest, started: float) -> WorkingM
     hits = tuple(FactHit(item.version, item.score or 0.0, item.scores) for item in items if item.version)
     turns = tuple(item.turn for item in items if item.turn)
     # An erased item took its row along: then the block no longer holds what it says it holds.
-    if len(items) != first.item_count:
+    if len(items) != kept.item_count:
         return None
-    block = Block(first.block, estimate_tokens(first.block), (), (), 0)
+    block = Block(kept.block, estimate_tokens(kept.block), (), (), 0)
     recall = surface(
         workspace_id=view.workspace_id,
         subject=subject,
@@ -312,24 +315,29 @@ def _same_block(view: Viewpoint, ask: MemoryRequest, started: float) -> WorkingM
         agent_id=view.agent_id,
         session_id=ask.session_id,
         message=ask.message,
-        settings=ask.as_settings(),
-        degraded=first.degraded,
-        block=first.block,
+        settings=_settings(view, ask),
+        degraded=kept.degraded,
+        block=kept.block,
         elapsed_ms=(time.perf_counter() - started) * 1000,
         audit_data=_audit_data(ask, block) | {"reused": True},
     )
     return WorkingMemory(
-        block=first.block,
+        block=kept.block,
         tokens=block.tokens,
         facts=hits,
         turns=turns,
-        degraded=tuple(first.degraded),
+        degraded=tuple(kept.degraded),
         recall=recall,
     )
 
 
 def _item(hit: FactHit) -> Item:
     return Item(version=hit.version, score=hit.score, scores=hit.scores)
+
+
+def _settings(view: Viewpoint, ask: MemoryRequest) -> dict[str, Any]:
+    """What shaped the answer; a change of the agent's mode changes what it may see and which tools it has."""
+    return ask.as_settings() | {"mode": str(view.mode)}
 
 
 def _audit_data(ask: MemoryRequest, block: Block) -> dict[str, Any]:

@@ -1,7 +1,10 @@
 """Semantic memory: versions are added, never overwritten, and every change says who and why."""
 
+from datetime import timedelta
+
 import pytest
 from django.db import DatabaseError, connection
+from django.utils import timezone
 from memory_samples import learn, say
 
 from audit.actors import Actor
@@ -42,6 +45,17 @@ def test_other_content_under_the_same_attribute_supersedes(agent: Agent) -> None
             ("", "current", "new"),
             ("current", "superseded", "same_attribute"),
         ]
+
+
+def test_correcting_keeps_until_when_it_holds_unless_that_is_over(agent: Agent) -> None:
+    now = timezone.now()
+    for ends, kept in ((now + timedelta(days=1), now + timedelta(days=1)), (now - timedelta(days=1), None)):
+        fact = learn(agent, f"On holiday {ends}", attribute=f"holiday {ends.day}", expires_at=ends).version.fact
+        with in_workspace(agent.workspace_id):
+            corrected = fact_correct(
+                fact=fact, expected_version=1, actor=ACTOR, source=Source.OPERATOR, content=f"Away {ends}"
+            )
+        assert corrected.expires_at == kept
 
 
 def test_two_statements_that_both_hold_stand_side_by_side(agent: Agent) -> None:

@@ -139,6 +139,21 @@ def test_the_block_of_a_session_is_made_anew_when_part_of_it_may_not_be_shown(re
     assert version.content not in asked(remembered, refresh="session", recent_turns=0).block
 
 
+def test_a_block_made_anew_is_the_one_that_is_kept(remembered: Agent) -> None:
+    version = asked(remembered, refresh="session").facts[0].version
+    with in_workspace(remembered.workspace_id):
+        type(version).objects.filter(pk=version.pk).update(status=Status.REJECTED)
+    anew = asked(remembered, refresh="session")
+    learn(remembered, "Runs production on Azure", attribute="cloud")
+    assert asked(remembered, refresh="session", message="And what else?").block == anew.block
+
+
+def test_a_changed_memory_mode_changes_the_block_of_a_running_session(remembered: Agent) -> None:
+    assert "Runs production on GCP" in asked(remembered, refresh="session").block
+    episodic = asked(remembered, MemoryMode.EPISODIC, refresh="session")
+    assert (episodic.facts, "Runs production on GCP" in episodic.block) == ((), False)
+
+
 def test_the_previous_session_must_be_one_of_this_person(remembered: Agent) -> None:
     say(remembered, "Hello", session="of-bob", user="bob")
     with pytest.raises(UnknownSession):
