@@ -24,7 +24,9 @@ from audit.shapes import (
 )
 
 ITEM_KINDS = OneOf(("fact", "turn"))
-SCOPES = OneOf(("turns:write", "memory:read", "facts:write", "audit:read", "subjects:manage"))
+SCOPES = OneOf(
+    ("turns:write", "memory:read", "facts:write", "audit:read", "subjects:manage", "facts:review", "extractions:manage")
+)
 MODES = OneOf(("stateless", "episodic", "full", "managed"))
 ROLES = OneOf(("viewer", "operator", "privacy_officer", "auditor", "admin"))
 FACT_TYPES = OneOf(("preference", "decision", "constraint", "goal", "entity"))

@@ -96,6 +96,14 @@ class FactVersion(models.Model):
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     status = models.CharField(max_length=12, choices=Status, default=Status.CURRENT, help_text="As of now.")
     status_at = models.DateTimeField(default=timezone.now, help_text="Since when the status holds.")
+    written_with = models.CharField(max_length=64, blank=True, default="", help_text="The credential's public prefix.")
+    special_category = models.CharField(
+        max_length=32, blank=True, default="", help_text="Of GDPR art. 9, as labelled by who stated it; else empty."
+    )
+    findings = models.JSONField(
+        default=list, blank=True, help_text="Why it waits for review: codes with places in the content, never values."
+    )
+    approved_at = models.DateTimeField(null=True, blank=True, help_text="When a person let it in for every agent.")
 
     class Meta:
         constraints: ClassVar = [

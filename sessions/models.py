@@ -98,7 +98,13 @@ class Turn(models.Model):
     metadata = models.JSONField(default=dict, blank=True)
     occurred_at = models.DateTimeField()
     recorded_at = models.DateTimeField(default=timezone.now, editable=False)
-    digest = models.BinaryField(max_length=32, help_text="SHA-256 of what was sent: tells a retry from a conflict.")
+    digest = models.BinaryField(max_length=32, help_text="SHA-256 of what was kept: tells a retry from a conflict.")
+    written_with = models.CharField(max_length=64, blank=True, default="", help_text="The credential's public prefix.")
+    findings = models.JSONField(
+        default=list, blank=True, help_text="What screening found, as classes and places; never the values."
+    )
+    withheld_at = models.DateTimeField(null=True, blank=True, help_text="Kept, but never surfaced nor extracted from.")
+    withheld_reason = models.CharField(max_length=40, blank=True, default="", help_text="A code.")
 
     class Meta:
         constraints: ClassVar = [

@@ -41,6 +41,8 @@ class Scope(models.TextChoices):
     FACTS_WRITE = "facts:write", "add, correct, mark stale and restore facts"
     AUDIT_READ = "audit:read", "read the audit log"
     SUBJECTS_MANAGE = "subjects:manage", "list, restrict and pause subjects"
+    FACTS_REVIEW = "facts:review", "approve and reject facts that wait for review"
+    EXTRACTIONS_MANAGE = "extractions:manage", "see extractions, replay dead letters"
 
 
 DEFAULT_SCOPES = (Scope.TURNS_WRITE, Scope.MEMORY_READ, Scope.FACTS_WRITE)
@@ -61,6 +63,7 @@ class Workspace(models.Model):
     text_config = models.CharField(
         max_length=32, default="english", help_text="How words are cut and stemmed for keyword search."
     )
+    policy = models.JSONField(default=dict, blank=True, help_text="What differs from the defaults: see policy.py.")
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
     def __str__(self) -> str:

@@ -1,0 +1,63 @@
+"""What a workspace decides for itself: limits, what is done with sensitive data, whom memory is shared with.
+
+Only what differs from the defaults is stored (`Workspace.policy`), so that a better default reaches everybody who did
+not decide otherwise.
+"""
+
+from enum import StrEnum
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Treatment(StrEnum):
+    """What is done with sensitive data of a class, at write time."""
+
+    ALLOW = "allow"
+    REDACT = "redact"
+    QUARANTINE = "quarantine"
+
+
+class Sharing(StrEnum):
+    """Which facts that one agent brought in are shown to another before a person has approved them."""
+
+    NOTHING = "nothing"
+    SAID_BY_SUBJECT = "said_by_subject"
+
+
+class WorkspacePolicy(BaseModel):
+    """The settings of a workspace, checked. Unknown names and values out of range are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    # Limits of everybody who calls in this workspace, together; of one key: ApiKey.rate_per_minute.
+    requests_per_minute: int | None = Field(default=None, ge=1, le=10_000_000)
+    max_turn_characters: int | None = Field(default=None, ge=100, le=5_000_000)
+
+    # How much one agent may change about one person in a day. What goes beyond waits for review.
+    facts_per_day: int = Field(default=5_000, ge=1, le=1_000_000)
+    versions_per_fact_per_day: int = Field(default=20, ge=1, le=10_000)
+
+    # What is shown to agents.
+    sharing: Sharing = Sharing.SAID_BY_SUBJECT
+    surface_tool_results: bool = False
+
+    # Sensitive data, by class of finding (memoryhub.core.screening); what is not named keeps its default there.
+    sensitive_data: dict[str, Treatment] = Field(default_factory=dict)
+    special_categories: Treatment = Treatment.QUARANTINE
+    confidence_for_review: float = Field(default=0.5, ge=0, le=1)
+
+    # People.
+    second_factor_roles: frozenset[str] = frozenset()
+    idle_minutes: int = Field(default=120, ge=5, le=43_200)
+    absolute_hours: int = Field(default=12, ge=1, le=720)
+
+
+def read_policy(stored: dict[str, Any]) -> WorkspacePolicy:
+    """Raises pydantic.ValidationError for what is not a policy."""
+    return WorkspacePolicy.model_validate(stored)
+
+
+def differences(policy: WorkspacePolicy) -> dict[str, Any]:
+    """What is stored of a policy: the fields that differ from their defaults, as JSON."""
+    return policy.model_dump(mode="json", exclude_defaults=True)
