@@ -22,8 +22,7 @@ import httpx
 import psutil
 import psycopg
 
-from benchmarks.harness import Hub, add_hub_arguments, finish, hub, print_table, wait_until_indexed
-from memoryhub.core.postgres import OWNER, EmbeddedPostgres
+from benchmarks.harness import Hub, add_hub_arguments, finish, hub, owner_dsn, print_table, wait_until_indexed
 
 WRITERS, SMALL_KILLS, KILLS = 3, 7, 60
 RECOVERS_WITHIN = 60.0  # seconds
@@ -160,7 +159,7 @@ def examine(at: Hub, ledger: Ledger) -> tuple[int, int, int, int]:
     """What the database holds against what was acknowledged: (lost, doubled, changed, sessions with gaps)."""
     if at.data_dir is None:
         raise SystemExit("The data directory is not known.")
-    with psycopg.connect(EmbeddedPostgres(at.data_dir).dsn(OWNER)) as connection:
+    with psycopg.connect(owner_dsn(at)) as connection:
         rows = connection.execute(
             "select s.external_id, t.client_id, t.text from memory_sessions_turn t "
             "join memory_sessions_session s on s.id = t.session_id"

@@ -15,6 +15,8 @@ from typing import NoReturn
 
 import httpx
 
+from memoryhub.core.postgres import OWNER, EmbeddedPostgres
+
 ROOT = Path(__file__).resolve().parent.parent
 STARTS_WITHIN, STOPS_WITHIN, INDEXES_WITHIN = 120.0, 10.0, 1800.0  # seconds
 
@@ -77,6 +79,25 @@ def own_hub(data_dir: Path, environment: Mapping[str, str]) -> Iterator[Hub]:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+
+
+def owner_dsn(at: Hub) -> str:
+    """Where the tables' owner, whom no policy binds, reaches the database of one's own hub."""
+    if at.data_dir is None:
+        sys.exit("The data directory is not known: this benchmark starts its own hub.")
+    return EmbeddedPostgres(at.data_dir).dsn(OWNER)
+
+
+def join(at: Hub, **environment: str) -> None:
+    """Make this process one of the hub's own: its settings, its models, its database as the runtime role."""
+    os.environ |= {
+        "MEMORYHUB_DATA_DIR": str(at.data_dir),
+        "DJANGO_SETTINGS_MODULE": "memoryhub.settings",
+        "LOG_LEVEL": "ERROR",
+    } | environment
+    import django
+
+    django.setup()
 
 
 def wait_until_indexed(at: Hub, within: float = INDEXES_WITHIN) -> None:

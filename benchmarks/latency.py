@@ -12,7 +12,6 @@ Promise: p95 ≤ 60 ms.
 
 import argparse
 import functools
-import os
 import random
 import statistics
 import time
@@ -25,8 +24,7 @@ import httpx
 import psutil
 import psycopg
 
-from benchmarks.harness import Hub, add_hub_arguments, finish, hub, print_table, wait_until_indexed
-from memoryhub.core.postgres import OWNER, EmbeddedPostgres
+from benchmarks.harness import Hub, add_hub_arguments, finish, hub, join, owner_dsn, print_table, wait_until_indexed
 
 LIMIT_MS = 60.0
 PERSON, BATCH, FACTS_EACH = "latency-person", 50, 100
@@ -157,15 +155,7 @@ def asked(client: httpx.Client, message: str) -> float:
 
 def inside(at: Hub, messages: list[str]) -> dict[str, float]:
     """The mean milliseconds that each part of a request takes, in this process, on the hub's database."""
-    os.environ |= {
-        "MEMORYHUB_DATA_DIR": str(at.data_dir),
-        "DJANGO_SETTINGS_MODULE": "memoryhub.settings",
-        "THROTTLE_PER_MINUTE": "1000000",
-        "LOG_LEVEL": "ERROR",
-    }
-    import django
-
-    django.setup()
+    join(at, THROTTLE_PER_MINUTE="1000000")
     from django.db import connection
     from django.test import Client
 
@@ -223,12 +213,6 @@ def megabytes(at: Hub) -> float:
         with suppress(psutil.NoSuchProcess):
             total += process.memory_full_info().pss
     return total / 1e6
-
-
-def owner_dsn(at: Hub) -> str:
-    if at.data_dir is None:
-        raise SystemExit("The data directory is not known.")
-    return EmbeddedPostgres(at.data_dir).dsn(OWNER)
 
 
 if __name__ == "__main__":
