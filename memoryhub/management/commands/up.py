@@ -150,15 +150,12 @@ def make_secret_key(data_dir: Path) -> None:
 
 def start_web(listener: socket.socket, *, workers: int) -> "subprocess.Popen[bytes]":
     arguments = [
-        *("--bind", f"fd://{listener.fileno()}", "--workers", str(workers)),
-        *("--worker-class", "gthread", "--threads", str(settings.WEB_THREADS)),
-        # Loaded once, shared by the workers; nothing connects or starts threads before they fork.
-        *("--preload", "--no-control-socket"),
-        # Longer than clients keep an idle connection, so that they close it and no request meets a closing one.
-        *("--keep-alive", "75", "--timeout", "60", "--graceful-timeout", "1"),
-        # An id of 256 characters may take 3,000 when it is percent-encoded, and an address may hold two.
-        *("--limit-request-line", "8190"),
-        *("--log-level", "warning"),
+        "--config",
+        "python:memoryhub.webserver",
+        "--bind",
+        f"fd://{listener.fileno()}",
+        "--workers",
+        str(workers),
     ]
     return spawn(
         [sys.executable, "-m", "gunicorn", *arguments, "memoryhub.wsgi"],
