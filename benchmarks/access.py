@@ -207,7 +207,14 @@ def _person(workspace_id: Any, agent_id: Any, actor: Any) -> Person:
     memory = working_memory(view=view, ask=MemoryRequest(person.user_id, f"Do we run {canary}?", "later"))
     session = Session.objects.get(external_id=session_name)
     extraction = Extraction.objects.create(
-        workspace_id=workspace_id, session=session, first_index=0, last_index=1, state="dead", error="server_error"
+        workspace_id=workspace_id,
+        subject=subject,
+        session=session,
+        first_index=0,
+        last_index=1,
+        indexes=[0, 1],
+        state="dead",
+        error="server_error",
     )
     if memory.recall is None:
         raise SystemExit("Nothing was surfaced to begin with.")

@@ -179,21 +179,47 @@ class ExtractionState(models.TextChoices):
     DEAD = "dead", "dead letter"
 
 
+OPEN_STATES = (ExtractionState.DUE, ExtractionState.RUNNING, ExtractionState.FAILED)
+"""States of a window that somebody will still read."""
+
+
 class Extraction(models.Model):
-    """One window of turns to extract facts from. The dead letters are its dead rows."""
+    """One window of turns to extract facts from. The dead letters are its dead rows.
+
+    `indexes` names its turns one by one, so that a turn which arrives late, between those of a window that was read,
+    belongs to a window of its own.
+    """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     workspace = models.ForeignKey(Workspace, on_delete=models.CASCADE, related_name="+")
+    subject = models.ForeignKey(Subject, on_delete=models.CASCADE, related_name="extractions")
     session = models.ForeignKey(Session, on_delete=models.CASCADE, related_name="extractions")
     first_index = models.PositiveIntegerField()
     last_index = models.PositiveIntegerField()
+    indexes = ArrayField(models.PositiveIntegerField(), default=list)
     state = models.CharField(max_length=8, choices=ExtractionState, default=ExtractionState.DUE)
-    attempts = models.PositiveIntegerField(default=0)
+    attempts = models.PositiveIntegerField(default=0, help_text="Counted, and committed, before the work.")
+    deaths = models.PositiveIntegerField(default=0, help_text="Attempts during which the worker ended.")
     error = models.CharField(max_length=60, blank=True, default="", help_text="A code.")
+    lease = models.UUIDField(null=True, blank=True, help_text="Who holds it may write the result.")
+    leased_by = models.CharField(max_length=100, blank=True, default="")
+    leased_until = models.DateTimeField(null=True, blank=True)
+    batch = models.ForeignKey(
+        "facts.ExtractionBatch", null=True, blank=True, on_delete=models.SET_NULL, related_name="windows"
+    )
+    known_handles = ArrayField(models.PositiveIntegerField(), default=list, help_text="Facts the batch was told of.")
+    replay = models.UUIDField(null=True, blank=True, help_text="The replay that last put it back into the queue.")
     model = models.CharField(max_length=120, blank=True, default="")
+    prompt_version = models.CharField(max_length=40, blank=True, default="")
+    request_id = models.CharField(max_length=100, blank=True, default="", help_text="The provider's, of the last call.")
     input_tokens = models.PositiveIntegerField(default=0)
     output_tokens = models.PositiveIntegerField(default=0)
-    cost_usd = models.DecimalField(max_digits=12, decimal_places=6, default=0)
+    cache_read_tokens = models.PositiveIntegerField(default=0)
+    cache_write_tokens = models.PositiveIntegerField(default=0)
+    cost_usd = models.DecimalField(
+        max_digits=12, decimal_places=6, null=True, default=0, help_text="Empty when no price is known."
+    )
+    counts = models.JSONField(default=dict, help_text="What became of the facts: how many were added, confirmed, …")
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     next_attempt_at = models.DateTimeField(default=timezone.now)
     finished_at = models.DateTimeField(null=True, blank=True)
@@ -206,10 +232,113 @@ class Extraction(models.Model):
                 condition=Q(last_index__gte=models.F("first_index")), name="extraction_window_in_order"
             ),
         ]
-        indexes: ClassVar = [models.Index(fields=["state", "next_attempt_at"], name="extraction_claim")]
+        indexes: ClassVar = [
+            models.Index(
+                fields=["workspace", "next_attempt_at"], condition=Q(state__in=OPEN_STATES), name="extraction_claim"
+            ),
+            models.Index(fields=["subject", "id"], condition=Q(state__in=OPEN_STATES), name="extraction_in_order"),
+            models.Index(fields=["workspace", "-id"], condition=Q(state=ExtractionState.DEAD), name="extraction_dead"),
+            models.Index(fields=["workspace", "-id"], name="extraction_newest"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.session_id} {self.first_index}-{self.last_index}"
+
+    @property
+    def tokens(self) -> int:
+        return self.input_tokens + self.output_tokens + self.cache_read_tokens + self.cache_write_tokens
+
+
+class BatchState(models.TextChoices):
+    CREATING = "creating", "being created at the provider"
+    SUBMITTED = "submitted", "submitted"
+    APPLIED = "applied", "applied, to be deleted at the provider"
+    DELETED = "deleted", "applied and deleted at the provider"
+    LOST = "lost", "never reached the provider"
+
+
+class ExtractionBatch(models.Model):
+    """Windows that were sent together, at half the price. Holds no content."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    workspace = models.ForeignKey(Workspace, on_delete=models.CASCADE, related_name="+")
+    provider_id = models.CharField(max_length=100, blank=True, default="")
+    state = models.CharField(max_length=9, choices=BatchState, default=BatchState.CREATING)
+    size = models.PositiveIntegerField()
+    leased_until = models.DateTimeField(null=True, blank=True, help_text="One worker at a time looks after a batch.")
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    submitted_at = models.DateTimeField(null=True, blank=True)
+    finished_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.CheckConstraint(condition=Q(state__in=BatchState.values), name="extraction_batch_state_known"),
+        ]
+        indexes: ClassVar = [
+            models.Index(
+                fields=["workspace"],
+                condition=~Q(state__in=(BatchState.DELETED, BatchState.LOST)),
+                name="extraction_batch_open",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return str(self.id)
+
+
+class ExtractionDay(models.Model):
+    """What extraction took in a workspace on one day (UTC). Counted with each attempt; outlives who it was about."""
+
+    workspace = models.ForeignKey(Workspace, on_delete=models.CASCADE, related_name="+")
+    day = models.DateField()
+    model = models.CharField(max_length=120)
+    batched = models.BooleanField(default=False)
+    windows = models.PositiveIntegerField(default=0, help_text="Read for facts.")
+    failures = models.PositiveIntegerField(default=0, help_text="Attempts that failed.")
+    input_tokens = models.PositiveBigIntegerField(default=0)
+    output_tokens = models.PositiveBigIntegerField(default=0)
+    cache_read_tokens = models.PositiveBigIntegerField(default=0)
+    cache_write_tokens = models.PositiveBigIntegerField(default=0)
+    cost_usd = models.DecimalField(
+        max_digits=14, decimal_places=6, null=True, default=0, help_text="Empty when no price is known."
+    )
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["workspace", "day", "model", "batched"], name="extraction_day_once"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.day} {self.model}"
+
+
+class ExtractorState(models.Model):
+    """The circuit breaker of an extractor's provider, shared by every worker of every process. Knows no workspace."""
+
+    name = models.CharField(primary_key=True, max_length=40)
+    failures = models.PositiveIntegerField(default=0, help_text="In a row, while closed.")
+    open_until = models.DateTimeField(null=True, blank=True, help_text="Empty while closed.")
+    probe = models.UUIDField(null=True, blank=True, help_text="Who may ask whether it is back.")
+    probe_until = models.DateTimeField(null=True, blank=True)
+    blocked = models.CharField(max_length=40, blank=True, default="", help_text="A code: a person has to act.")
+    error = models.CharField(max_length=40, blank=True, default="", help_text="The last failure's code.")
+    changed_at = models.DateTimeField(default=timezone.now)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class ErasedEvidence(models.Model):
+    """A turn that a fact was erased of: nothing is derived from it again, however a model would word it now."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    workspace = models.ForeignKey(Workspace, on_delete=models.CASCADE, related_name="+")
+    subject = models.ForeignKey(Subject, on_delete=models.CASCADE, related_name="+")
+    turn = models.OneToOneField(Turn, on_delete=models.CASCADE, related_name="erased_evidence")
+    at = models.DateTimeField(default=timezone.now)
+
+    def __str__(self) -> str:
+        return str(self.turn_id)
 
 
 class RecallKind(models.TextChoices):

@@ -2,7 +2,7 @@
 
 from audit.registry import PersonalDataStore
 from audit.stores import ModelStore
-from facts.models import Evidence, Extraction, Fact, FactTransition, FactVersion, Recall, RecalledItem
+from facts.models import ErasedEvidence, Evidence, Extraction, Fact, FactTransition, FactVersion, Recall, RecalledItem
 
 
 def fact_store() -> PersonalDataStore:
@@ -15,6 +15,7 @@ def fact_store() -> PersonalDataStore:
             FactTransition: "version__fact__subject_id",
             FactVersion: "fact__subject_id",
             Fact: "subject_id",
-            Extraction: "session__subject_id",
+            Extraction: "subject_id",
+            ErasedEvidence: "subject_id",
         },
     )

@@ -227,6 +227,7 @@ if EMBEDDER not in ("minilm", "openai", "none"):
 # Memory.
 EXTRACTOR = env.str("EXTRACTOR", default="none")
 EXTRACT_AFTER_IDLE_SECONDS = env.int("EXTRACT_AFTER_IDLE_SECONDS", default=900)
+EXTRACT_EVERY_TURNS = env.int("EXTRACT_EVERY_TURNS", default=20)
 SCORE_THRESHOLD = env.float("SCORE_THRESHOLD", default=0.25)
 
 LOGGING_CONFIG = "logging.config.dictConfig"

@@ -53,7 +53,8 @@ class Session(models.Model):
     last_turn_at = models.DateTimeField()
     turn_count = models.PositiveIntegerField(default=0)
     closed_at = models.DateTimeField(null=True, blank=True)
-    extract_due_at = models.DateTimeField(null=True, blank=True)
+    extract_due_at = models.DateTimeField(null=True, blank=True, help_text="Empty: nothing new to extract from.")
+    turns_planned = models.PositiveIntegerField(default=0, help_text="Turns there were when it was last cut up.")
 
     class Meta:
         constraints: ClassVar = [
@@ -64,7 +65,12 @@ class Session(models.Model):
         indexes: ClassVar = [
             models.Index(fields=["subject", "-last_turn_at"], name="session_latest_of_subject"),
             models.Index(
-                fields=["extract_due_at"], condition=Q(extract_due_at__isnull=False), name="session_extraction_due"
+                fields=["workspace", "extract_due_at"],
+                condition=Q(extract_due_at__isnull=False),
+                name="session_extraction_due",
+            ),
+            models.Index(
+                fields=["subject"], condition=Q(extract_due_at__isnull=False), name="session_extraction_waits"
             ),
         ]
 

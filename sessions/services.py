@@ -105,8 +105,10 @@ def turns_record(
         session.closed_at = None
         if metadata:
             session.metadata = session.metadata | metadata
-        if extract and settings.EXTRACTOR != "none" and not subject.extraction_paused_at and not subject.restricted_at:
-            session.extract_due_at = now + timedelta(seconds=settings.EXTRACT_AFTER_IDLE_SECONDS)
+        if extract and settings.EXTRACTOR != "none":
+            # Kept while extraction is paused for the person too: it waits, and goes on when the pause ends.
+            full = session.turn_count - session.turns_planned >= settings.EXTRACT_EVERY_TURNS
+            session.extract_due_at = now + timedelta(seconds=0 if full else settings.EXTRACT_AFTER_IDLE_SECONDS)
         session.save(
             update_fields=["started_at", "last_turn_at", "turn_count", "closed_at", "metadata", "extract_due_at"]
         )
@@ -130,7 +132,7 @@ def turns_record(
         turns=tuple(sent),
         recorded=len(new),
         duplicates=len(sent) - len(new),
-        extract_due_at=session.extract_due_at,
+        extract_due_at=None if subject.extraction_paused_at or subject.restricted_at else session.extract_due_at,
     )
 
 

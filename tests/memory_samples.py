@@ -1,9 +1,10 @@
 """A workspace with a row of everything, written by the product's own services."""
 
+from datetime import date
 from uuid import UUID, uuid4
 
 from audit.actors import Actor
-from facts.models import Extraction, FactType, Source
+from facts.models import ErasedEvidence, Extraction, ExtractionBatch, ExtractionDay, FactType, Source
 from facts.services import FactInput, Written, facts_record
 from facts.working_memory import MemoryRequest, Viewpoint, working_memory
 from memoryhub.access.models import Agent, MemoryMode, Role, Workspace
@@ -70,5 +71,10 @@ def fill_workspace(workspace: Workspace, actor: Actor) -> Subject:
     with in_workspace(workspace.id):
         subject = Subject.objects.get(workspace=workspace)
         session = subject.sessions.get()
-        Extraction.objects.create(workspace=workspace, session=session, first_index=0, last_index=1)
+        batch = ExtractionBatch.objects.create(workspace=workspace, size=1)
+        Extraction.objects.create(
+            workspace=workspace, subject=subject, session=session, first_index=0, last_index=1, batch=batch
+        )
+        ExtractionDay.objects.create(workspace=workspace, day=date(2026, 3, 1), model="patterns")
+        ErasedEvidence.objects.create(workspace=workspace, subject=subject, turn=recorded.turns[0])
     return subject

@@ -136,7 +136,9 @@ def test_work_that_waits_too_long_is_named_in_every_workspace(workspace, other_w
             last_turn_at=now,
             extract_due_at=now - timedelta(seconds=60),
         )
-        Extraction.objects.create(workspace=workspace, session=session, first_index=0, last_index=1, state="dead")
+        Extraction.objects.create(
+            workspace=workspace, subject=subject, session=session, first_index=0, last_index=1, state="dead"
+        )
     OrmQ.objects.create(key="memoryhub", payload="x", lock=now - timedelta(seconds=500))
     OrmQ.objects.create(key="memoryhub", payload="x", lock=now + timedelta(seconds=500))  # being worked on
 
