@@ -96,6 +96,9 @@ EXTRACTION: Mapping[str, Shape] = {
     "quarantined": COUNT,
     "discarded": COUNT,
     "elapsed_ms": NUMBER,
+    "error": CODE_,
+    "windows": COUNT,
+    "extraction_ids": Many(UUID_, most=500),
 }
 
 IMPORT: Mapping[str, Shape] = {
@@ -173,7 +176,7 @@ ACTIONS: Mapping[str, Action] = _table(
     Action("extraction.done", "A window of turns was read for facts.", EXTRACTION),
     Action("extraction.failed", "An attempt failed; another follows.", EXTRACTION),
     Action("extraction.dead", "A window was given up on: a dead letter.", EXTRACTION),
-    Action("extraction.replayed", "A dead letter was put back into the queue.", EXTRACTION),
+    Action("extraction.replayed", "Dead letters were put back into the queue.", EXTRACTION),
     # Subjects
     Action("subject.created", "A person was first written about.", commits=("external_id",)),
     Action("subject.looked_up", "A subject was searched by the caller's id for them.", {"found": FLAG}),

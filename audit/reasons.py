@@ -55,6 +55,7 @@ REASONS: Mapping[str, str] = {
     # Housekeeping
     "requested": "somebody asked for it",
     "rotated": "another took its place",
+    "hopeless": "trying again would change nothing",
     "compromised": "it may be in the wrong hands",
     "no_longer_needed": "nobody needs it any more",
     "first_start": "the hub was started for the first time",

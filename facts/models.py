@@ -293,6 +293,7 @@ class ExtractionDay(models.Model):
     day = models.DateField()
     model = models.CharField(max_length=120)
     batched = models.BooleanField(default=False)
+    looked_at = models.DateTimeField(null=True, blank=True, help_text="When the provider was last asked about it.")
     windows = models.PositiveIntegerField(default=0, help_text="Read for facts.")
     failures = models.PositiveIntegerField(default=0, help_text="Attempts that failed.")
     input_tokens = models.PositiveBigIntegerField(default=0)

@@ -2,6 +2,7 @@
 
 import secrets
 import sys
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,18 @@ CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
 PROCESS = env.str("MEMORYHUB_PROCESS", default="command")
 WEB_THREADS = env.int("WEB_THREADS", default=8)
 WEB_WORKERS = env.int("WEB_WORKERS", default=2)
+
+
+def _price(model: str, *, since: str, input: str, output: str) -> dict[str, Any]:
+    """A line of the price table: writing to the prompt cache costs 1.25 of ordinary input, reading from it a tenth."""
+    return {
+        "model": model,
+        "since": since,
+        "input": input,
+        "output": output,
+        "cache_write": str(Decimal(input) * Decimal("1.25")),
+        "cache_read": str(Decimal(input) * Decimal("0.1")),
+    }
 
 
 def _database(url_variable: str, embedded_role: str) -> dict[str, Any]:
@@ -224,10 +237,37 @@ EMBEDDER_BREAKER_SECONDS = env.float("EMBEDDER_BREAKER_SECONDS", default=30.0)
 if EMBEDDER not in ("minilm", "openai", "none"):
     sys.exit(f"EMBEDDER={EMBEDDER!r} is not known: use minilm, openai or none.")
 
-# Memory.
-EXTRACTOR = env.str("EXTRACTOR", default="none")
+# Memory. Without a word about it, Claude reads when there is a key, and the patterns when there is none.
+EXTRACTOR = env.str("EXTRACTOR", default="claude" if env.str("ANTHROPIC_API_KEY", default="") else "patterns")
+if EXTRACTOR not in ("none", "patterns", "claude"):
+    sys.exit(f"EXTRACTOR={EXTRACTOR!r} is not known: use claude, patterns or none.")
 EXTRACT_AFTER_IDLE_SECONDS = env.int("EXTRACT_AFTER_IDLE_SECONDS", default=900)
 EXTRACT_EVERY_TURNS = env.int("EXTRACT_EVERY_TURNS", default=20)
+EXTRACT_WINDOW_TURNS = env.int("EXTRACT_WINDOW_TURNS", default=40)
+EXTRACT_WINDOW_CHARACTERS = env.int("EXTRACT_WINDOW_CHARACTERS", default=40_000)
+EXTRACT_CONTEXT_TURNS = env.int("EXTRACT_CONTEXT_TURNS", default=4)
+EXTRACTOR_WORKERS = env.int("EXTRACTOR_WORKERS", default=1)
+EXTRACT_CONCURRENCY = env.int("EXTRACT_CONCURRENCY", default=8)
+EXTRACT_MAX_ATTEMPTS = env.int("EXTRACT_MAX_ATTEMPTS", default=6)
+EXTRACT_BACKOFF_SECONDS = env.float("EXTRACT_BACKOFF_SECONDS", default=5.0)
+EXTRACT_BACKOFF_MAX_SECONDS = env.float("EXTRACT_BACKOFF_MAX_SECONDS", default=900.0)
+EXTRACT_BREAKER_FAILURES = env.int("EXTRACT_BREAKER_FAILURES", default=5)
+EXTRACT_BREAKER_SECONDS = env.float("EXTRACT_BREAKER_SECONDS", default=30.0)
+EXTRACT_LEASE_SECONDS = env.float("EXTRACT_LEASE_SECONDS", default=300.0)
+EXTRACT_BATCH = env.bool("EXTRACT_BATCH", default=False)
+EXTRACT_BATCH_SIZE = env.int("EXTRACT_BATCH_SIZE", default=1_000)
+EXTRACT_BATCH_GATHER_SECONDS = env.float("EXTRACT_BATCH_GATHER_SECONDS", default=60.0)
+EXTRACT_BATCH_POLL_SECONDS = env.float("EXTRACT_BATCH_POLL_SECONDS", default=30.0)
+# USD for a million tokens, since when; the longest name that a model's begins with counts. Batches cost half.
+# https://platform.claude.com/docs/en/about-claude/pricing, as of 2026-11; cache writes for five minutes.
+EXTRACT_PRICES: list[dict[str, Any]] = env.json(
+    "EXTRACT_PRICES",
+    default=[
+        _price("claude-haiku-4-5", since="2025-10-15", input="1.00", output="5.00"),
+        _price("claude-sonnet-4-5", since="2025-09-29", input="3.00", output="15.00"),
+        _price("claude-opus-4-5", since="2025-11-24", input="5.00", output="25.00"),
+    ],
+)
 SCORE_THRESHOLD = env.float("SCORE_THRESHOLD", default=0.25)
 
 LOGGING_CONFIG = "logging.config.dictConfig"

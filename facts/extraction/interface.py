@@ -120,6 +120,10 @@ CODES: Mapping[str, bool] = {
     "answer_unreadable": True,
     "schema_violated": True,
     "refused": True,
+    # What a batch says of one of its items.
+    "batch_expired": True,
+    "batch_canceled": True,
+    "batch_item_missing": True,
     # The window is too much for one answer: the pipeline splits it and goes on.
     "truncated": True,
     "prompt_too_long": True,

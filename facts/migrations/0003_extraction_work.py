@@ -64,6 +64,10 @@ class Migration(migrations.Migration):
                     "leased_until",
                     models.DateTimeField(blank=True, help_text="One worker at a time looks after a batch.", null=True),
                 ),
+                (
+                    "looked_at",
+                    models.DateTimeField(blank=True, help_text="When the provider was last asked about it.", null=True),
+                ),
                 ("created_at", models.DateTimeField(default=django.utils.timezone.now, editable=False)),
                 ("submitted_at", models.DateTimeField(blank=True, null=True)),
                 ("finished_at", models.DateTimeField(blank=True, null=True)),

@@ -44,6 +44,15 @@ EMBEDDER_SECONDS = Histogram(
     "Time of one call to the embedder.",
     buckets=(0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2, 5),
 )
+EXTRACTION_ATTEMPTS = Counter(
+    "memoryhub_extraction_attempts", "Attempts at a window of turns, by how they ended.", ("outcome",)
+)
+EXTRACTION_SECONDS = Histogram(
+    "memoryhub_extraction_duration_seconds",
+    "Time a window took to be read, until it could be written.",
+    buckets=(0.01, 0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60),
+)
+EXTRACTION_TOKENS = Counter("memoryhub_extraction_tokens", "Tokens used to extract facts.", ("kind",))
 # The worst of all processes: one open breaker is worth an alarm.
 BREAKER_OPEN = Gauge(
     "memoryhub_breaker_open", "1 while a failing provider is left alone.", ("part",), multiprocess_mode="livemax"
@@ -97,7 +106,10 @@ def render(accept: str = "") -> tuple[bytes, str]:
     else:
         for collector in (REQUESTS, REQUEST_SECONDS, SURFACINGS, SURFACED_ITEMS, DEGRADED, EMBEDDER_CALLS):
             registry.register(collector)
+        for collector in (EXTRACTION_ATTEMPTS, EXTRACTION_TOKENS):
+            registry.register(collector)
         registry.register(EMBEDDER_SECONDS)
+        registry.register(EXTRACTION_SECONDS)
         registry.register(BREAKER_OPEN)
     registry.register(_DatabaseFigures())
     return encode(registry), content_type

@@ -1,0 +1,206 @@
+"""Who reads which window: attempts are counted before the work, results written only by who still holds the lease."""
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID, uuid4
+
+from django.conf import settings
+from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.utils import timezone
+
+from audit.actors import Actor
+from audit.services import record
+from facts.extraction.interface import SPLIT
+from facts.extraction.windows import EXTRACTING, may_be_read
+from facts.models import OPEN_STATES, Extraction, ExtractionState
+from memoryhub.core.observability import metrics
+from memoryhub.core.tenancy import in_workspace
+
+ACTOR = Actor.system("extraction")
+SUSPECT_DEATHS = 2
+"""A window during which the worker ended as often as this is read alone, so that it takes no other down with it."""
+
+WORKER_DIED = "worker_died"
+INTERNAL_ERROR = "internal_error"
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A window that is one's own until the lease ends."""
+
+    extraction_id: UUID
+    workspace_id: UUID
+    subject_id: UUID
+    lease: UUID
+    attempt: int
+    alone: bool = False
+
+
+def claim_windows(
+    workspace_id: UUID, *, worker: str, most: int, suspects: bool = False, split_only: bool = False
+) -> list[Claim]:
+    """Take up to `most` windows that are due. The attempt is counted and committed when this returns.
+
+    Of one person the oldest window goes first, and the next only when it is finished: what was said later must find
+    what was said before. With `suspects` only those that may kill their worker are taken, otherwise never those;
+    `split_only` leaves what batch mode sends. A window out of attempts becomes a dead letter here instead.
+    """
+    with in_workspace(workspace_id):
+        now = timezone.now()
+        rows = _claimable(workspace_id, now)
+        rows = rows.filter(deaths__gte=SUSPECT_DEATHS) if suspects else rows.filter(deaths__lt=SUSPECT_DEATHS)
+        if split_only:
+            rows = rows.filter(Q(error__in=SPLIT) | Q(deaths__gte=SUSPECT_DEATHS))
+        claimed = list(rows.select_for_update(skip_locked=True, of=("self",)).order_by("next_attempt_at", "id")[:most])
+        taken = take(claimed, worker=worker, now=now, until=now + timedelta(seconds=settings.EXTRACT_LEASE_SECONDS))
+        return [
+            Claim(row.id, row.workspace_id, row.subject_id, row.lease, row.attempts, alone=suspects)
+            for row in taken
+            if row.lease
+        ]
+
+
+def suspects_wait(workspace_id: UUID) -> bool:
+    """Whether a window is due that has to be read alone."""
+    with in_workspace(workspace_id):
+        return _claimable(workspace_id, timezone.now()).filter(deaths__gte=SUSPECT_DEATHS).exists()
+
+
+def _claimable(workspace_id: UUID, now: datetime) -> QuerySet[Extraction]:
+    earlier = Extraction.objects.filter(
+        subject=OuterRef("subject"), id__lt=OuterRef("id"), state__in=OPEN_STATES, session__agent__mode__in=EXTRACTING
+    )
+    waits = Q(state__in=(ExtractionState.DUE, ExtractionState.FAILED), next_attempt_at__lte=now)
+    abandoned = Q(state=ExtractionState.RUNNING, leased_until__lt=now, batch__isnull=True)
+    return Extraction.objects.filter(
+        waits | abandoned,
+        ~Exists(earlier),
+        may_be_read(session="session__"),
+        workspace_id=workspace_id,
+        state__in=OPEN_STATES,
+    )
+
+
+def take(rows: Sequence[Extraction], *, worker: str, now: datetime, until: datetime) -> list[Extraction]:
+    """Make locked rows one's own, in the caller's transaction; those out of attempts become dead letters."""
+    taken = []
+    for row in rows:
+        if row.state == ExtractionState.RUNNING:
+            row.deaths += 1
+            row.error = WORKER_DIED
+        if row.attempts >= settings.EXTRACT_MAX_ATTEMPTS:
+            bury(row, now)
+            continue
+        row.attempts += 1
+        row.state = ExtractionState.RUNNING
+        row.lease = uuid4()
+        row.leased_by = worker
+        row.leased_until = until
+        taken.append(row)
+    Extraction.objects.bulk_update(
+        taken, ["attempts", "deaths", "error", "state", "lease", "leased_by", "leased_until", "batch", "known_handles"]
+    )
+    return taken
+
+
+def held(claim: Claim) -> Extraction | None:
+    """The window, locked, if the claim still holds; None when another took over or it was erased."""
+    return (
+        Extraction.objects.select_for_update(of=("self",))
+        .select_related("session__agent", "subject")
+        .filter(pk=claim.extraction_id, lease=claim.lease, state=ExtractionState.RUNNING)
+        .first()
+    )
+
+
+def prolong(claim: Claim) -> bool:
+    """Keep the window for another lease; False when it is no longer one's own."""
+    with in_workspace(claim.workspace_id):
+        until = timezone.now() + timedelta(seconds=settings.EXTRACT_LEASE_SECONDS)
+        return bool(
+            Extraction.objects.filter(pk=claim.extraction_id, lease=claim.lease, state=ExtractionState.RUNNING).update(
+                leased_until=until
+            )
+        )
+
+
+def give_back(claim: Claim, *, error: str = "", seconds: float = 0.0) -> None:
+    """Let the window wait again as if it had not been taken: what kept it from being read was not its own fault."""
+    with in_workspace(claim.workspace_id):
+        row = held(claim)
+        if row is not None:
+            release(row, error=error, seconds=seconds)
+
+
+def release(row: Extraction, *, error: str = "", seconds: float = 0.0) -> None:
+    """As `give_back`, for a row that the caller has locked. Fields beside these are the caller's to save."""
+    row.attempts = max(row.attempts - 1, 0)
+    row.state = ExtractionState.DUE
+    row.error = error or row.error
+    row.lease, row.leased_by, row.leased_until, row.batch = None, "", None, None
+    row.next_attempt_at = timezone.now() + timedelta(seconds=seconds)
+    row.save()
+
+
+def retry_or_bury(row: Extraction, *, code: str, retryable: bool, retry_after: float | None = None) -> None:
+    """Let a locked row that failed with `code` wait for its next attempt, or make it a dead letter, and record it."""
+    now = timezone.now()
+    row.error = code
+    row.lease, row.leased_by, row.leased_until, row.batch = None, "", None, None
+    if not retryable or row.attempts >= settings.EXTRACT_MAX_ATTEMPTS:
+        bury(row, now)
+        return
+    row.state = ExtractionState.FAILED
+    row.next_attempt_at = now + timedelta(seconds=pause_before(row.attempts + 1, retry_after=retry_after))
+    row.save()
+    metrics.EXTRACTION_ATTEMPTS.labels(code).inc()
+    record(ACTOR, "extraction.failed", row, subject=row.subject_id, session=row.session_id, data=_data(row))
+
+
+def bury(row: Extraction, now: datetime) -> None:
+    """Give a locked row up: a dead letter, whose turns stay where they are."""
+    row.state = ExtractionState.DEAD
+    row.lease, row.leased_by, row.leased_until, row.batch = None, "", None, None
+    row.finished_at = now
+    row.save()
+    metrics.EXTRACTION_ATTEMPTS.labels(row.error).inc()
+    record(
+        ACTOR,
+        "extraction.dead",
+        row,
+        subject=row.subject_id,
+        session=row.session_id,
+        outcome="failed",
+        reason="attempts_exhausted" if row.attempts >= settings.EXTRACT_MAX_ATTEMPTS else "hopeless",
+        data=_data(row),
+    )
+
+
+def pause_before(attempt: int, *, retry_after: float | None = None, chance: float | None = None) -> float:
+    """Seconds before the `attempt`-th try (the second is the first that waits): exponential, with full jitter.
+
+    Never sooner than the provider asked for. "Exponential Backoff and Jitter", M. Brooker, AWS Architecture Blog, 2015.
+    """
+    longest = min(settings.EXTRACT_BACKOFF_MAX_SECONDS, settings.EXTRACT_BACKOFF_SECONDS * 2.0 ** max(attempt - 2, 0))
+    jittered = longest * (random.random() if chance is None else chance)  # noqa: S311 - no secret
+    return (retry_after or 0.0) + jittered
+
+
+def take_over(workspace_id: UUID, *, worker: str) -> int:
+    """End the leases that a worker of this name left when it died; it has a successor, who calls this. How many."""
+    with in_workspace(workspace_id):
+        return Extraction.objects.filter(
+            workspace_id=workspace_id, state=ExtractionState.RUNNING, leased_by=worker, batch__isnull=True
+        ).update(leased_until=timezone.now() - timedelta(seconds=1))
+
+
+def _data(row: Extraction) -> dict[str, object]:
+    return {
+        "extraction_id": row.id,
+        "first_index": row.first_index,
+        "last_index": row.last_index,
+        "attempts": row.attempts,
+        "error": row.error,
+    }
