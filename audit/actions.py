@@ -187,6 +187,11 @@ ACTIONS: Mapping[str, Action] = _table(
     Action("subject.paused", "Recording, extraction or surfacing was paused.", {"what": Many(PAUSES, most=3)}),
     Action("subject.resumed", "A pause ended.", {"what": Many(PAUSES, most=3)}),
     Action("subject.erased", "Everything stored about a person was erased.", {"stores": COUNT, "rows": COUNT}),
+    Action(
+        "content.revealed",
+        "A person whose role needs only metadata gave a reason and was shown someone's content for a while.",
+        {"minutes": COUNT},
+    ),
     # People, agents and keys
     Action("workspace.created", "A tenant was set up."),
     Action("workspace.changed", "Settings of a workspace changed.", {"fields": Many(CODE_, most=50)}),
@@ -195,9 +200,19 @@ ACTIONS: Mapping[str, Action] = _table(
     Action(
         "key.created",
         "An API key was made.",
-        {"agent_id": UUID_, "scopes": Many(SCOPES, most=20), "expires_at": INSTANT, "mode": MODES},
+        {"agent_id": UUID_, "scopes": Many(SCOPES, most=20), "expires_at": INSTANT, "mode": MODES, "replaces": UUID_},
+    ),
+    Action(
+        "key.rotated",
+        "An API key was replaced by a new one; it works until it expires.",
+        {"agent_id": UUID_, "replaced_by": UUID_, "expires_at": INSTANT},
     ),
     Action("key.revoked", "An API key stopped working.", {"agent_id": UUID_}),
+    Action(
+        "token.created",
+        "A short-lived token for one person was made with a key.",
+        {"agent_id": UUID_, "scopes": Many(SCOPES, most=20), "expires_at": INSTANT, "mode": MODES, "session": FLAG},
+    ),
     Action("user.created", "An account was made.", {"superuser": FLAG}),
     Action("user.signed_in", "A person signed in."),
     Action("user.sign_in_failed", "A sign-in was refused.", {"attempts": COUNT}),
@@ -209,7 +224,7 @@ ACTIONS: Mapping[str, Action] = _table(
     Action(
         "access.denied",
         "A known credential asked for more than it may.",
-        {"scope": SCOPES, "mode": MODES, "role": ROLES, "route": CODE_},
+        {"scope": SCOPES, "mode": MODES, "role": ROLES, "permission": CODE_, "route": CODE_},
     ),
     # The log and the house itself
     Action("audit.read", "Entries of this log were read.", {"returned": COUNT, "filters": Many(CODE_, most=20)}),

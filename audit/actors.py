@@ -21,13 +21,15 @@ class ActorKind(StrEnum):
 class Actor:
     """An agent, a person, a part of the hub itself, or a management command.
 
-    `credential` tells which key or token was used (its public prefix); `label` is for showing only and never stored.
+    `credential` tells which key was used (its public prefix), `token` that it was used through a subject token, and
+    which; `label` is for showing only and never stored.
     """
 
     kind: ActorKind
     id: str
     credential: str = ""
     label: str = field(default="", compare=False)
+    token: UUID | None = None
 
     def __post_init__(self) -> None:
         if not ACTOR_ID.match(self.id):
@@ -36,8 +38,8 @@ class Actor:
             raise EntryRefused("a credential is named by its prefix")
 
     @classmethod
-    def agent(cls, agent_id: UUID, *, credential: str = "", label: str = "") -> "Actor":
-        return cls(ActorKind.AGENT, str(agent_id), credential, label)
+    def agent(cls, agent_id: UUID, *, credential: str = "", label: str = "", token: UUID | None = None) -> "Actor":
+        return cls(ActorKind.AGENT, str(agent_id), credential, label, token)
 
     @classmethod
     def user(cls, user_id: UUID, *, label: str = "") -> "Actor":

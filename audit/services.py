@@ -26,6 +26,8 @@ MAX_DATA_BYTES = 256 * 1024
 OBJECT_KIND = re.compile(r"[a-z][a-z_]{0,31}\Z")
 OBJECT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}\Z")
 COMMITMENTS = "commitments"
+TOKEN = "token"  # noqa: S105 - a key in an entry's data
+"""In the data of every entry of somebody who came with a subject token: the token's id."""
 
 
 def record(
@@ -73,7 +75,7 @@ def record(
         request_id=current_request_id(),
         outcome=Outcome(outcome).value,
         reason=known_reason(reason),
-        data=_data(known, data or {}, commit or {}, salts),
+        data=_data(known, data or {}, commit or {}, salts, actor.token),
         schema=SCHEMA,
     )
     entry.leaf = leaf_hash(entry)
@@ -107,9 +109,15 @@ def commitment_holds(entry: Entry, label: str, content: str | bytes) -> bool | N
 
 
 def _data(
-    action: Action, data: Mapping[str, Any], commit: Mapping[str, str | bytes], salts: Mapping[str, bytes]
+    action: Action,
+    data: Mapping[str, Any],
+    commit: Mapping[str, str | bytes],
+    salts: Mapping[str, bytes],
+    token: UUID | None,
 ) -> dict[str, Any]:
     canonical = Record(action.data).canonical(data, "data")
+    if token:
+        canonical[TOKEN] = str(token)
     unknown = sorted(set(commit) - set(action.commits))
     if unknown:
         raise EntryRefused(f"{action.name} may not commit to {', '.join(unknown)}")

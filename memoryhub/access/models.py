@@ -120,6 +120,14 @@ class ApiKey(models.Model):
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     expires_at = models.DateTimeField(null=True, blank=True)
     revoked_at = models.DateTimeField(null=True, blank=True)
+    replaces = models.ForeignKey(
+        "self",
+        on_delete=models.SET_NULL,
+        null=True,
+        blank=True,
+        related_name="successors",
+        help_text="The key this one was made in place of, by rotation.",
+    )
 
     class Meta:
         constraints: ClassVar = [
@@ -151,6 +159,21 @@ class KeyUsage(models.Model):
 
     def __str__(self) -> str:
         return f"{self.key_id} {self.requests}"
+
+
+class WorkspaceUsage(models.Model):
+    """Requests in the running minute of a workspace that limits them; unlogged and counted as `KeyUsage` is.
+
+    A row that all its callers take in turn, so that the limit is exact: a sum over the keys' own counters would not see
+    what is being counted beside it. A workspace without a limit has no row to wait for.
+    """
+
+    workspace = models.OneToOneField(Workspace, on_delete=models.CASCADE, primary_key=True, related_name="usage")
+    minute = models.DateTimeField()
+    requests = models.PositiveIntegerField()
+
+    def __str__(self) -> str:
+        return f"{self.workspace_id} {self.requests}"
 
 
 def new_key_secret() -> tuple[str, str, bytes]:

@@ -4,7 +4,9 @@ Only what differs from the defaults is stored (`Workspace.policy`), so that a be
 not decide otherwise.
 """
 
+import json
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -32,7 +34,9 @@ class WorkspacePolicy(BaseModel):
 
     # Limits of everybody who calls in this workspace, together; of one key: ApiKey.rate_per_minute.
     requests_per_minute: int | None = Field(default=None, ge=1, le=10_000_000)
+    # Of what they send; below what the deployment allows. None: as much as that.
     max_turn_characters: int | None = Field(default=None, ge=100, le=5_000_000)
+    max_body_bytes: int | None = Field(default=None, ge=10_000, le=100_000_000)
 
     # How much one agent may change about one person in a day. What goes beyond waits for review.
     facts_per_day: int = Field(default=5_000, ge=1, le=1_000_000)
@@ -56,6 +60,18 @@ class WorkspacePolicy(BaseModel):
 def read_policy(stored: dict[str, Any]) -> WorkspacePolicy:
     """Raises pydantic.ValidationError for what is not a policy."""
     return WorkspacePolicy.model_validate(stored)
+
+
+@lru_cache(maxsize=1024)
+def stored_policy(text: str) -> WorkspacePolicy:
+    """The policy stored as the JSON `text`, read once for each text.
+
+    A field that this version of the hub does not know is passed over: a newer one beside it may have written it.
+    """
+    stored = json.loads(text)
+    return WorkspacePolicy.model_validate(
+        {name: value for name, value in stored.items() if name in WorkspacePolicy.model_fields}
+    )
 
 
 def differences(policy: WorkspacePolicy) -> dict[str, Any]:

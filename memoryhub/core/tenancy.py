@@ -1,18 +1,27 @@
-"""Row-level security: which workspace a transaction may see.
+"""Row-level security: which workspace a transaction may see, and in it which person.
 
 A policy under every tenant table compares `workspace_id` with the setting `mh.workspace`, which lives as long as the
 transaction. Without it no row is visible and none can be written, so a query that forgot its filter finds nothing of
 anybody else's.
+
+A second policy lies under the tables that belong to a person. Where `mh.subject` is set, which it is for whoever came
+with a subject token, only that person's rows exist.
 """
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from uuid import UUID
 
 from django.db import connection, migrations, transaction
 
 # The sub-select is evaluated once a query instead of once a row.
 CURRENT_WORKSPACE = "(select nullif(current_setting('mh.workspace', true), '')::uuid)"
+CURRENT_SUBJECT = "(select nullif(current_setting('mh.subject', true), '')::uuid)"
+# Asked as `is not null`, which the planner takes to hold for nearly every row: its plans stay those of everybody else.
+NOT_CONFINED = "(select case when coalesce(current_setting('mh.subject', true), '') = '' then 1 end) is not null"
+
+_confined_to: ContextVar[UUID | None] = ContextVar("confined_to", default=None)
 
 
 def tenant_policy(table: str, *, also: str = "") -> migrations.RunSQL:
@@ -38,16 +47,54 @@ def tenant_policy(table: str, *, also: str = "") -> migrations.RunSQL:
     )
 
 
+def subject_policy(
+    table: str, *, column: str = "subject_id", through: str = "", write: bool = True
+) -> migrations.RunSQL:
+    """The migration operation that confines `table` to one person's rows where `mh.subject` is set.
+
+    It narrows what `tenant_policy` lets through, and stands beside it.
+
+    `column` names the person; with `through`, a row of that table, which lies under such a policy itself. With
+    `write=False` only reading is confined: for a table in which everybody's doings are recorded.
+    """
+    mine = f"{column} in (select id from {through})" if through else f"{column} = {CURRENT_SUBJECT}"  # noqa: S608
+    return migrations.RunSQL(
+        f"create policy subject on {table} as restrictive for {'all' if write else 'select'} "
+        f"using ({NOT_CONFINED} or {mine});",
+        f"drop policy subject on {table};",
+    )
+
+
 @contextmanager
 def in_workspace(workspace_id: UUID) -> Iterator[None]:
-    """A transaction that sees the rows of one workspace. Nested calls restore the outer workspace when they end."""
+    """A transaction that sees the rows of one workspace, and inside `confined_to` only one person's.
+
+    Nested calls restore the outer workspace when they end.
+    """
     nested = connection.in_atomic_block
+    person = _confined_to.get()
+    wanted = (str(workspace_id), str(person) if person else "")
     with transaction.atomic():
-        before = _switch(str(workspace_id))
+        before = _switch(*wanted)
         yield
-        # The end of a transaction forgets the setting by itself.
-        if nested and before != str(workspace_id):
-            _switch(before)
+        # The end of a transaction forgets the settings by itself.
+        if nested and before != wanted:
+            _switch(*before)
+
+
+@contextmanager
+def confined_to(subject_id: UUID | None) -> Iterator[None]:
+    """Transactions that are opened inside see this person's rows and nobody else's; None lifts what holds outside."""
+    token = _confined_to.set(subject_id)
+    try:
+        yield
+    finally:
+        _confined_to.reset(token)
+
+
+def confine_to(subject_id: UUID | None) -> None:
+    """As `confined_to`, until the `confined_to` around it ends."""
+    _confined_to.set(subject_id)
 
 
 @contextmanager
@@ -67,12 +114,14 @@ def current_workspace_id() -> UUID | None:
     return row[0] if row else None
 
 
-def _switch(workspace_id: str) -> str:
-    """Set the workspace for the rest of the transaction; return the one before ('' when there was none)."""
+def _switch(workspace_id: str, subject_id: str) -> tuple[str, str]:
+    """Set workspace and person for the rest of the transaction; return those before ('' when there was none)."""
     with connection.cursor() as cursor:
-        # One round trip: the old value is read before set_config changes it, left to right.
+        # One round trip: the old values are read before set_config changes them, left to right.
         cursor.execute(
-            "select coalesce(current_setting('mh.workspace', true), ''), set_config('mh.workspace', %s, true)",
-            [workspace_id],
+            "select coalesce(current_setting('mh.workspace', true), ''), coalesce(current_setting('mh.subject', true), "
+            "''), set_config('mh.workspace', %s, true), set_config('mh.subject', %s, true)",
+            [workspace_id, subject_id],
         )
-        return cursor.fetchone()[0]
+        row = cursor.fetchone()
+        return row[0], row[1]
