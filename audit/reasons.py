@@ -36,6 +36,9 @@ REASONS: Mapping[str, str] = {
     "subject_request": "the person remembered asked for it",
     "legal_obligation": "a law or a court asks for it",
     "retention": "the time it is kept for ended",
+    "support_case": "somebody asked for help",
+    "quality_check": "what agents remember is being checked",
+    "investigation": "an incident is being looked into",
     # Why nothing, or less, was done
     "recording_paused": "recording is paused for this subject",
     "extraction_paused": "extraction is paused for this subject",
@@ -52,10 +55,10 @@ REASONS: Mapping[str, str] = {
     "extractor_refused": "the model declined to answer",
     "answer_unreadable": "the model's answer did not fit",
     "attempts_exhausted": "every attempt failed",
+    "hopeless": "trying again would change nothing",
     # Housekeeping
     "requested": "somebody asked for it",
     "rotated": "another took its place",
-    "hopeless": "trying again would change nothing",
     "compromised": "it may be in the wrong hands",
     "no_longer_needed": "nobody needs it any more",
     "first_start": "the hub was started for the first time",

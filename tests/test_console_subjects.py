@@ -37,8 +37,8 @@ def remembered(agent: Agent) -> Remembered:
 
 
 @pytest.fixture
-def signed_in(client: Client, viewer: User) -> Client:
-    client.force_login(viewer)
+def signed_in(client: Client, operator: User) -> Client:
+    client.force_login(operator)
     return client
 
 
@@ -84,7 +84,7 @@ def test_the_three_ways_of_having_nothing_to_show(signed_in: Client, agent: Agen
     assert "Nobody matches" in get(signed_in, url("subject-list") + "?state=bogus")
 
 
-def test_an_outage_is_never_shown_as_nothing(signed_in: Client, viewer: User) -> None:
+def test_an_outage_is_never_shown_as_nothing(signed_in: Client, operator: User) -> None:
     with connection.execute_wrapper(_broken):
         answer = signed_in.get(url("subject-list"))
     assert answer.status_code == 503
@@ -242,12 +242,12 @@ def test_the_preview_shows_how_each_fact_scored(signed_in: Client, agent: Agent,
 
 
 def test_a_preview_is_in_the_log_as_one_and_not_as_surfaced(
-    signed_in: Client, workspace: Workspace, viewer: User, remembered: Remembered
+    signed_in: Client, workspace: Workspace, operator: User, remembered: Remembered
 ) -> None:
     preview(signed_in, remembered.subject)
     with in_workspace(workspace.id):
         entry = Entry.objects.get(action="memory.previewed")
-        assert (entry.actor_id, entry.subject_id) == (str(viewer.id), remembered.subject.id)
+        assert (entry.actor_id, entry.subject_id) == (str(operator.id), remembered.subject.id)
         assert not Entry.objects.filter(action="memory.surfaced").exists()
         assert Recall.objects.get().kind == "preview"
     assert "never surfaced" in get(signed_in, url("subject-facts", remembered.subject.id))
@@ -283,11 +283,11 @@ def test_a_preview_that_cannot_be_is_refused_in_words(
 
 
 def test_looking_at_a_person_is_in_the_log(
-    signed_in: Client, workspace: Workspace, viewer: User, remembered: Remembered
+    signed_in: Client, workspace: Workspace, operator: User, remembered: Remembered
 ) -> None:
     get(signed_in, url("subject-facts", remembered.subject.id))
     get(signed_in, url("session-detail", remembered.session.id))
     with in_workspace(workspace.id):
-        viewed = Entry.objects.filter(action="memory.viewed", actor_id=str(viewer.id)).order_by("id")
+        viewed = Entry.objects.filter(action="memory.viewed", actor_id=str(operator.id)).order_by("id")
         assert [entry.data for entry in viewed] == [{"what": "facts", "facts": 1}, {"what": "turns", "turns": 4}]
         assert {entry.subject_id for entry in viewed} == {remembered.subject.id}

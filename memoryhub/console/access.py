@@ -1,4 +1,4 @@
-"""Who may see which page: who is signed in, and a member of its workspace in a role that includes the one needed."""
+"""Who may see which page: who is signed in, and a member of its workspace in a role that has the permission needed."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -16,21 +16,14 @@ from django_htmx.middleware import HtmxDetails
 
 from audit.actors import Actor
 from audit.services import record
-from memoryhub.access.models import Membership, Role, User, Workspace
+from memoryhub.access.models import Membership, User, Workspace
+from memoryhub.access.permissions import RULES, Permission, role_may, roles_that_may
+from memoryhub.console.reveal import hidden_page, may_see_content, subject_of
 from memoryhub.core.tenancy import as_person, in_workspace
-
-INCLUDES: dict[Role, frozenset[Role]] = {
-    Role.VIEWER: frozenset({Role.VIEWER}),
-    Role.OPERATOR: frozenset({Role.VIEWER, Role.OPERATOR}),
-    Role.AUDITOR: frozenset({Role.VIEWER, Role.AUDITOR}),
-    Role.PRIVACY_OFFICER: frozenset({Role.VIEWER, Role.OPERATOR, Role.AUDITOR, Role.PRIVACY_OFFICER}),
-    Role.ADMIN: frozenset(Role),
-}
-"""The roles whose pages and actions each role has."""
 
 
 class ConsoleRequest(HttpRequest):
-    """What a view that `workspace_role` guards may count on. For types only: no object of this class is made."""
+    """What a view that `permission_required` guards may count on. For types only: no object of this class is made."""
 
     user: User
     htmx: HtmxDetails
@@ -41,11 +34,6 @@ class ConsoleRequest(HttpRequest):
 def actor_of(request: "ConsoleRequest") -> Actor:
     """The person at the console, for the log."""
     return Actor.user(request.user.pk, label=request.user.get_username())
-
-
-def includes(role: str, needed: Role) -> bool:
-    """Whether someone in `role` may do what `needed` may."""
-    return needed in INCLUDES[Role(role)]
 
 
 def memberships_of(user_id: UUID) -> list[Membership]:
@@ -72,13 +60,15 @@ def answers_outage(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpR
     return answering
 
 
-def workspace_role(
-    needed: Role, *, transaction: bool = True
+def permission_required(
+    needed: Permission, *, transaction: bool = True
 ) -> Callable[[Callable[..., HttpResponse]], Callable[..., HttpResponseBase]]:
     """Hand the view its `Workspace`, inside a transaction that sees this workspace only.
 
-    Nobody signed in: to the sign-in page. No member: 404, the same as a workspace that does not exist. A member without
-    the role: 403, recorded. With `transaction=False` the view opens its own, after work that must not hold one open.
+    Nobody signed in: to the sign-in page. No member: 404, the same as a workspace that does not exist. A member whose
+    role lacks the permission: 403, recorded; where it is content that is hidden from them, a page without it (see
+    `memoryhub.console.reveal`). With `transaction=False` the view opens its own, after work that must not hold one
+    open.
     """
 
     def decorate(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponseBase]:
@@ -87,6 +77,7 @@ def workspace_role(
         def guarded(request: Any, workspace: str, *args: Any, **kwargs: Any) -> HttpResponse:
             return _answer(view, request, workspace, args, kwargs, needed, transaction)
 
+        guarded.permission = needed  # type: ignore[attr-defined]
         return guarded
 
     return decorate
@@ -98,7 +89,7 @@ def _answer(
     slug: str,
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
-    needed: Role,
+    needed: Permission,
     transaction: bool,
 ) -> HttpResponse:
     if not request.user.is_authenticated:
@@ -109,22 +100,36 @@ def _answer(
         raise Http404
     request.membership = membership
     workspace: Workspace = membership.workspace
-    if not includes(membership.role, needed):
+    if not role_may(membership.role, needed):
+        if needed is not Permission.CONTENT_VIEW:
+            return _denied(request, workspace, needed)
         with in_workspace(workspace.id):
-            record(
-                actor_of(request),
-                "access.denied",
-                workspace,
-                workspace_id=workspace.id,
-                outcome="denied",
-                reason="missing_role",
-                data={"role": needed, "route": f"console.{request.resolver_match.url_name.replace('-', '_')}"},
-            )
-        return render(request, "403.html", {"needed": needed.label, "workspace": workspace}, status=403)
+            subject = subject_of(kwargs)
+            if not may_see_content(request, subject.id):
+                return hidden_page(request, workspace, subject)
     if not transaction:
         return view(request, workspace, *args, **kwargs)
     with in_workspace(workspace.id):
         return view(request, workspace, *args, **kwargs)
+
+
+def _denied(request: Any, workspace: Workspace, needed: Permission) -> HttpResponse:
+    with in_workspace(workspace.id):
+        record(
+            actor_of(request),
+            "access.denied",
+            workspace,
+            workspace_id=workspace.id,
+            outcome="denied",
+            reason="missing_role",
+            data={
+                "permission": needed,
+                "role": request.membership.role,
+                "route": f"console.{request.resolver_match.url_name.replace('-', '_')}",
+            },
+        )
+    context = {"needed": RULES[needed].meaning, "roles": sorted(role.label for role in roles_that_may(needed)), "workspace": workspace}
+    return render(request, "403.html", context, status=403)
 
 
 def _to_sign_in(request: Any) -> HttpResponse:

@@ -2,14 +2,17 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.http import HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
 
-from memoryhub.access.models import Role, Workspace
-from memoryhub.console.access import ConsoleRequest, includes
+from memoryhub.access.models import Workspace
+from memoryhub.access.permissions import Permission, role_may
+
+if TYPE_CHECKING:
+    from memoryhub.console.access import ConsoleRequest
 
 
 @dataclass(frozen=True)
@@ -17,23 +20,23 @@ class NavItem:
     section: str
     label: str
     url_name: str
-    needed: Role = Role.VIEWER
+    needed: Permission = Permission.METADATA_VIEW
 
 
 NAVIGATION: tuple[tuple[str, tuple[NavItem, ...]], ...] = (
     ("", (NavItem("overview", "Overview", "overview"),)),
     ("Memory", (NavItem("subjects", "Subjects", "subject-list"),)),
-    ("Governance", (NavItem("audit", "Audit log", "audit-log", Role.AUDITOR),)),
+    ("Governance", (NavItem("audit", "Audit log", "audit-log", Permission.AUDIT_READ),)),
 )
 
 
-def wants_part(request: ConsoleRequest) -> bool:
+def wants_part(request: "ConsoleRequest") -> bool:
     """Whether htmx asked for a part of the page. Going back through the browser's history asks for the whole one."""
     return bool(request.htmx) and not request.htmx.history_restore_request
 
 
 def page(
-    request: ConsoleRequest,
+    request: "ConsoleRequest",
     workspace: Workspace,
     template: str,
     context: Mapping[str, Any],
@@ -47,8 +50,7 @@ def page(
     around: dict[str, Any] = {
         "workspace": workspace,
         "role": request.membership.get_role_display(),
-        "may_write": includes(role, Role.OPERATOR),
-        "may_audit": includes(role, Role.AUDITOR),
+        "may": {permission.name.lower(): role_may(role, permission) for permission in Permission},
     }
     if partial and wants_part(request):
         return render(request, partial, {**around, **context}, status=status)
@@ -59,7 +61,7 @@ def page(
             shown := [
                 (item.label, reverse(item.url_name, args=[workspace.slug]), item.section == section)
                 for item in items
-                if includes(role, item.needed)
+                if role_may(role, item.needed)
             ]
         )
     ]

@@ -28,6 +28,7 @@ from sessions.models import Session, Subject, Turn
 
 SUBJECTS_SHOWN = 50
 TURNS_SHOWN = 100
+FACTS_WITHOUT_CONTENT = 200
 STANDING = (Status.CURRENT, Status.QUARANTINED)
 
 
@@ -157,6 +158,37 @@ TYPE_ORDER = (
     FactType.DECISION,
     FactType.ENTITY,
 )
+
+
+@dataclass(frozen=True)
+class FactWithoutContent:
+    """What may be told of a fact to somebody who must not read it."""
+
+    handle: str
+    type: str
+    status: str
+    source: str
+    confidence: float
+    versions: int
+    since: datetime
+
+
+def facts_without_content(subject: Subject) -> list[FactWithoutContent]:
+    """The subject's newest facts, as the version that stands, or the latest, without a word of it."""
+    latest = FactVersion.objects.filter(fact=OuterRef("pk")).order_by(_standing_first(), "-number")
+    rows = (
+        Fact.objects.filter(subject=subject)
+        .annotate(
+            status=Subquery(latest.values("status")[:1]),
+            source=Subquery(latest.values("source")[:1]),
+            confidence=Subquery(latest.values("confidence")[:1]),
+            since=Subquery(latest.values("valid_from")[:1]),
+            count=Count("versions"),
+        )
+        .order_by("-handle")
+        .values_list("handle", "type", "status", "source", "confidence", "count", "since")[:FACTS_WITHOUT_CONTENT]
+    )
+    return [FactWithoutContent(f"F{handle}", *rest) for handle, *rest in rows]
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ urlpatterns = [
     path(f"{WORKSPACE}subjects/<uuid:subject_id>/", subjects.subject_facts, name="subject-facts"),
     path(f"{WORKSPACE}subjects/<uuid:subject_id>/sessions/", subjects.subject_sessions, name="subject-sessions"),
     path(f"{WORKSPACE}subjects/<uuid:subject_id>/preview/", subjects.subject_preview, name="subject-preview"),
+    path(f"{WORKSPACE}subjects/<uuid:subject_id>/reveal/", subjects.subject_reveal, name="subject-reveal"),
     path(f"{WORKSPACE}sessions/<uuid:session_id>/", subjects.session_detail, name="session-detail"),
     path(f"{WORKSPACE}facts/<uuid:fact_id>/", facts.fact_detail, name="fact-detail"),
     path(f"{WORKSPACE}facts/<uuid:fact_id>/correct/", facts.fact_correct_post, name="fact-correct"),

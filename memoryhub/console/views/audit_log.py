@@ -6,15 +6,16 @@ from django.views.decorators.http import require_GET
 from audit.actions import ACTIONS
 from audit.selectors import EntryFilters, EntryPage, entry_page
 from audit.services import record
-from memoryhub.access.models import Role, Workspace
-from memoryhub.console.access import ConsoleRequest, actor_of, workspace_role
+from memoryhub.access.models import Workspace
+from memoryhub.access.permissions import Permission
+from memoryhub.console.access import ConsoleRequest, actor_of, permission_required
 from memoryhub.console.forms import AuditFilter
 from memoryhub.console.pages import page
 from memoryhub.console.selectors import actor_names, subjects_named
 
 
 @require_GET
-@workspace_role(Role.AUDITOR)
+@permission_required(Permission.AUDIT_READ)
 def audit_log(request: ConsoleRequest, workspace: Workspace) -> HttpResponse:
     form = AuditFilter(request.GET)
     wanted = dict(form.cleaned_data) if form.is_valid() else {}

@@ -14,8 +14,9 @@ from audit.services import record
 from facts.exceptions import NotPossible, UnknownFact, VersionConflict
 from facts.models import Fact, FactVersion, Source, Status
 from facts.services import fact_correct, fact_mark_stale, fact_pin, fact_restore
-from memoryhub.access.models import Role, Workspace
-from memoryhub.console.access import ConsoleRequest, actor_of, workspace_role
+from memoryhub.access.models import Workspace
+from memoryhub.access.permissions import Permission
+from memoryhub.console.access import ConsoleRequest, actor_of, permission_required
 from memoryhub.console.forms import ChangeForm, CorrectForm, RestoreForm, StaleForm
 from memoryhub.console.pages import page
 from memoryhub.console.selectors import actor_names, fact_with_history, shown_fact
@@ -25,7 +26,7 @@ RESTORABLE = (Status.SUPERSEDED, Status.STALE)
 
 
 @require_GET
-@workspace_role(Role.VIEWER)
+@permission_required(Permission.CONTENT_VIEW)
 def fact_detail(request: ConsoleRequest, workspace: Workspace, fact_id: UUID) -> HttpResponse:
     fact = _fact(workspace, fact_id)
     record(actor_of(request), "memory.viewed", fact, subject=fact.subject_id, data={"what": "fact", "facts": 1})
@@ -33,7 +34,7 @@ def fact_detail(request: ConsoleRequest, workspace: Workspace, fact_id: UUID) ->
 
 
 @require_POST
-@workspace_role(Role.OPERATOR)
+@permission_required(Permission.MEMORY_CORRECT)
 def fact_correct_post(request: ConsoleRequest, workspace: Workspace, fact_id: UUID) -> HttpResponse:
     fact = _fact(workspace, fact_id)
     form = CorrectForm(request.POST, latest=_latest(fact))
@@ -57,7 +58,7 @@ def fact_correct_post(request: ConsoleRequest, workspace: Workspace, fact_id: UU
 
 
 @require_POST
-@workspace_role(Role.OPERATOR)
+@permission_required(Permission.MEMORY_CORRECT)
 def fact_stale_post(request: ConsoleRequest, workspace: Workspace, fact_id: UUID) -> HttpResponse:
     fact = _fact(workspace, fact_id)
 
@@ -75,7 +76,7 @@ def fact_stale_post(request: ConsoleRequest, workspace: Workspace, fact_id: UUID
 
 
 @require_POST
-@workspace_role(Role.OPERATOR)
+@permission_required(Permission.MEMORY_CORRECT)
 def fact_restore_post(request: ConsoleRequest, workspace: Workspace, fact_id: UUID) -> HttpResponse:
     fact = _fact(workspace, fact_id)
 
@@ -94,7 +95,7 @@ def fact_restore_post(request: ConsoleRequest, workspace: Workspace, fact_id: UU
 
 
 @require_POST
-@workspace_role(Role.OPERATOR)
+@permission_required(Permission.MEMORY_CORRECT)
 def fact_pin_post(request: ConsoleRequest, workspace: Workspace, fact_id: UUID) -> HttpResponse:
     fact = _fact(workspace, fact_id)
     pinned = request.POST.get("pinned") == "yes"

@@ -4,15 +4,16 @@ from django.http import HttpResponse
 from django.utils import timezone
 from django.views.decorators.http import require_GET
 
-from memoryhub.access.models import Role, Workspace
+from memoryhub.access.models import Workspace
+from memoryhub.access.permissions import Permission
 from memoryhub.console import overview as figures
-from memoryhub.console.access import ConsoleRequest, workspace_role
+from memoryhub.console.access import ConsoleRequest, permission_required
 from memoryhub.console.pages import page
 from sessions.models import Subject
 
 
 @require_GET
-@workspace_role(Role.VIEWER)
+@permission_required(Permission.METADATA_VIEW)
 def overview(request: ConsoleRequest, workspace: Workspace) -> HttpResponse:
     now = timezone.now()
     context = {

@@ -6,17 +6,21 @@ from uuid import UUID
 
 from django.core.paginator import Paginator
 from django.http import HttpResponse
-from django.shortcuts import get_object_or_404
-from django.views.decorators.http import require_GET, require_http_methods
+from django.shortcuts import get_object_or_404, redirect
+from django.urls import reverse
+from django.utils.http import url_has_allowed_host_and_scheme
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from audit.services import record
 from facts.models import Fact, FactVersion, RecallKind
 from facts.retrieval.results import FactHit
 from facts.working_memory import MemoryRequest, Viewpoint, WorkingMemory, working_memory
-from memoryhub.access.models import Agent, MemoryMode, Role, Workspace
-from memoryhub.console.access import ConsoleRequest, actor_of, workspace_role
+from memoryhub.access.models import Agent, MemoryMode, Workspace
+from memoryhub.access.permissions import Permission
+from memoryhub.console.access import ConsoleRequest, actor_of, permission_required
 from memoryhub.console.forms import FactFilter, PreviewForm, SubjectFilter
 from memoryhub.console.pages import page, wants_part
+from memoryhub.console.reveal import LASTS, RevealForm, hidden_page, reveal_to
 from memoryhub.console.selectors import (
     SubjectPage,
     facts_of,
@@ -36,7 +40,7 @@ ALWAYS_SHOWN = 6
 
 
 @require_GET
-@workspace_role(Role.VIEWER)
+@permission_required(Permission.METADATA_VIEW)
 def subject_list(request: ConsoleRequest, workspace: Workspace) -> HttpResponse:
     form = SubjectFilter(request.GET)
     wanted = form.cleaned_data if form.is_valid() else {}
@@ -60,7 +64,7 @@ def subject_list(request: ConsoleRequest, workspace: Workspace) -> HttpResponse:
 
 
 @require_GET
-@workspace_role(Role.VIEWER)
+@permission_required(Permission.CONTENT_VIEW)
 def subject_facts(request: ConsoleRequest, workspace: Workspace, subject_id: UUID) -> HttpResponse:
     subject = _subject(workspace, subject_id)
     form = FactFilter(request.GET)
@@ -87,12 +91,36 @@ def subject_facts(request: ConsoleRequest, workspace: Workspace, subject_id: UUI
 
 
 @require_GET
-@workspace_role(Role.VIEWER)
+@permission_required(Permission.METADATA_VIEW)
 def subject_sessions(request: ConsoleRequest, workspace: Workspace, subject_id: UUID) -> HttpResponse:
     subject = _subject(workspace, subject_id)
     shown = Paginator(sessions_of(subject), SESSIONS_SHOWN).get_page(request.GET.get("page"))
     record(actor_of(request), "subject.viewed", subject, subject=subject, data={"what": "sessions"})
     return _subject_page(request, workspace, subject, "sessions", "sessions/session_list.html", {"page": shown})
+
+
+@require_POST
+@permission_required(Permission.CONTENT_REVEAL)
+def subject_reveal(request: ConsoleRequest, workspace: Workspace, subject_id: UUID) -> HttpResponse:
+    """Show this person's content for a while, to somebody who said why."""
+    subject = _subject(workspace, subject_id)
+    form = RevealForm(request.POST)
+    if not form.is_valid():
+        return hidden_page(request, workspace, subject, form)
+    reveal_to(request, subject.id)
+    record(
+        actor_of(request),
+        "content.revealed",
+        subject,
+        subject=subject,
+        reason=form.cleaned_data["reason"],
+        data={"minutes": int(LASTS.total_seconds() // 60)},
+    )
+    wanted = request.POST.get("next", "")
+    inside = wanted.startswith(f"/w/{workspace.slug}/") and url_has_allowed_host_and_scheme(wanted, None)
+    response = redirect(wanted if inside else reverse("subject-facts", args=[workspace.slug, subject.id]))
+    response.status_code = 303
+    return response
 
 
 @dataclass(frozen=True)
@@ -141,7 +169,7 @@ class Preview:
 
 
 @require_http_methods(["GET", "POST"])
-@workspace_role(Role.VIEWER, transaction=False)
+@permission_required(Permission.CONTENT_VIEW, transaction=False)
 def subject_preview(request: ConsoleRequest, workspace: Workspace, subject_id: UUID) -> HttpResponse:
     """The block for a message typed in, as an agent would get it. POST, so that the message is in no address."""
     with in_workspace(workspace.id):
@@ -164,7 +192,7 @@ def subject_preview(request: ConsoleRequest, workspace: Workspace, subject_id: U
 
 
 @require_GET
-@workspace_role(Role.VIEWER)
+@permission_required(Permission.CONTENT_VIEW)
 def session_detail(request: ConsoleRequest, workspace: Workspace, session_id: UUID) -> HttpResponse:
     session = get_object_or_404(
         Session.objects.select_related("subject", "agent"), workspace_id=workspace.id, pk=session_id
