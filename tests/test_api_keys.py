@@ -59,7 +59,7 @@ def test_the_list_of_calls_is_complete() -> None:
     offered = {
         (method, pattern.name)
         for pattern in urlpatterns
-        for method in pattern.callback.cls.scopes  # type: ignore[union-attr]
+        for method in pattern.callback.cls.permissions  # type: ignore[union-attr]
     }
     assert len(CALLS) == len(offered)
 

@@ -17,6 +17,7 @@ from rest_framework.request import Request
 from audit.services import record
 from memoryhub.access.callers import Binding, Caller
 from memoryhub.access.models import MemoryMode, Scope, key_digest
+from memoryhub.access.permissions import RULES, Permission
 from memoryhub.access.policy import stored_policy
 from memoryhub.access.tokens import PREFIX, BadToken, read_token
 from memoryhub.api.errors import ModeForbids, ScopeMissing
@@ -142,7 +143,7 @@ def _caller(row: _Row, scopes: frozenset[str], bound: Binding | None) -> Caller:
 
 
 class HasScope(BasePermission):
-    """The key has the scope that the view names for the method, and the agent's mode allows what the view does.
+    """The key has the scope that the table of permissions asks for, and the agent's mode allows what the view does.
 
     A refusal is recorded: somebody holds a credential and asks for more than it may.
     """
@@ -152,10 +153,11 @@ class HasScope(BasePermission):
         if caller is None:
             raise NotAuthenticated("Send an API key as `Authorization: Bearer <key>`.")
         method = "GET" if request.method == "HEAD" else str(request.method)
-        scope: Scope | None = getattr(view, "scopes", {}).get(method)
+        permission: Permission | None = getattr(view, "permissions", {}).get(method)
+        scope = RULES[permission].scope if permission else None
         if scope is None:
-            # A method without a scope is one that the view does not have, which is what the caller is told next;
-            # a handler whose scope was forgotten serves nobody.
+            # A method without a permission is one that the view does not have, which is what the caller is told next;
+            # a handler whose permission was forgotten serves nobody.
             return method.lower() not in view.http_method_names or not hasattr(view, method.lower())
         route = request.resolver_match.url_name if request.resolver_match else ""
         if scope not in caller.scopes:

@@ -5,14 +5,19 @@ from contextlib import AbstractContextManager
 from functools import cache
 from typing import Any, ClassVar, cast
 
+from django.http import HttpRequest
+from rest_framework.request import Request
+from rest_framework.response import Response
 from rest_framework.serializers import Serializer
 from rest_framework.views import APIView
 
 from memoryhub.access.callers import Caller
-from memoryhub.access.models import MemoryMode, Scope
-from memoryhub.api.errors import LengthRequired
+from memoryhub.access.models import MemoryMode
+from memoryhub.access.permissions import Permission
+from memoryhub.api.confinement import confined_input, refuse_other_path
+from memoryhub.api.errors import LengthRequired, TokenForbids
 from memoryhub.api.rendering import AlwaysJson
-from memoryhub.core.tenancy import in_workspace
+from memoryhub.core.tenancy import confined_to, in_workspace
 
 ANY_MODE = frozenset(MemoryMode)
 REMEMBERING = frozenset({MemoryMode.EPISODIC, MemoryMode.FULL, MemoryMode.MANAGED})
@@ -22,13 +27,31 @@ KNOWING = frozenset({MemoryMode.FULL, MemoryMode.MANAGED})
 
 
 class ApiView(APIView):
-    """A resource of the API. `scopes` names the scope for each method, `modes` who may call at all."""
+    """A resource of the API. `permissions` names what each method takes, `modes` who may call at all.
 
-    scopes: ClassVar[Mapping[str, Scope]] = {}
+    Whoever comes with a subject token is confined to its person without the view's doing: the database shows no other's
+    rows, and what the address, the body or the query names is compared with the token before the view sees it. With
+    `keys_only` a token may not call it at all.
+    """
+
+    permissions: ClassVar[Mapping[str, Permission]] = {}
     modes: ClassVar[frozenset[MemoryMode]] = REMEMBERING
+    keys_only: ClassVar[bool] = False
     content_negotiation_class = AlwaysJson
     # Without OPTIONS: it would describe what the schema describes.
     http_method_names = ["get", "head", "post", "patch"]
+
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Response:
+        # A token's holder is confined from authentication on, and no longer than the request lasts.
+        with confined_to(None):
+            return cast(Response, super().dispatch(request, *args, **kwargs))
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        super().initial(request, *args, **kwargs)
+        if self.caller.bound:
+            if self.keys_only:
+                raise TokenForbids("This is for API keys: a subject token may not do it.")
+            refuse_other_path(self.caller, kwargs)
 
     @property
     def caller(self) -> Caller:
@@ -43,11 +66,16 @@ class ApiView(APIView):
         if not self.request.META.get("CONTENT_LENGTH") and "HTTP_TRANSFER_ENCODING" in self.request.META:
             # Django reads as much as was announced: what was not would look empty.
             raise LengthRequired("Send the body with a Content-Length, not in chunks.")
-        return checked(serializer, self.request.data)
+        return self._checked(serializer, self.request.data)
 
     def query(self, serializer: type[Serializer[Any]]) -> dict[str, Any]:
         """The query parameters, checked: given twice, the last one counts."""
-        return checked(serializer, self.request.query_params.dict())
+        return self._checked(serializer, self.request.query_params.dict())
+
+    def _checked(self, serializer: type[Serializer[Any]], data: Any) -> dict[str, Any]:
+        if self.caller.bound:
+            data = confined_input(self.caller, _ready(serializer), data)
+        return checked(serializer, data)
 
 
 def checked(serializer: type[Serializer[Any]], data: Any) -> dict[str, Any]:

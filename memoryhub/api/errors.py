@@ -98,6 +98,13 @@ class ScopeMissing(Refused):
     default_code = "scope_missing"
 
 
+class TokenForbids(Refused):
+    """The call is for keys only."""
+
+    status_code = status.HTTP_403_FORBIDDEN
+    default_code = "token_forbids"
+
+
 class ModeForbids(Refused):
     status_code = status.HTTP_403_FORBIDDEN
     default_code = "mode_forbids"

@@ -9,6 +9,7 @@ from audit.actors import ActorKind
 from audit.models import Outcome
 from facts.decision import entity_key
 from facts.models import FactType, Status
+from memoryhub.access.tokens import DEFAULT_TTL, LONGEST_TTL, TOKEN_SCOPES
 from memoryhub.api.fields import (
     POSTGRES_INT,
     Content,
@@ -251,6 +252,30 @@ class SubjectRestrictIn(Input):
 class SubjectPauseIn(SubjectRestrictIn):
     what = serializers.ListField(
         child=OneOf(("recording", "extraction", "surfacing")), min_length=1, max_length=3, help_text="Which parts."
+    )
+
+
+# Tokens
+
+
+class SubjectTokenIn(Input):
+    user_id = ExternalId(help_text="Whom the token is good for.")
+    session_id = ExternalId(
+        required=False, allow_null=True, help_text="The only session it may record; left out, any of this person's."
+    )
+    scopes = serializers.ListField(
+        child=OneOf(sorted(scope.value for scope in TOKEN_SCOPES)),
+        required=False,
+        min_length=1,
+        max_length=len(TOKEN_SCOPES),
+        help_text="A part of the key's own. Left out: those of turns:write, memory:read and facts:write that it has.",
+    )
+    ttl = Whole(
+        required=False,
+        min_value=1,
+        max_value=int(LONGEST_TTL.total_seconds()),
+        default=int(DEFAULT_TTL.total_seconds()),
+        help_text="Seconds. It never outlasts its key.",
     )
 
 

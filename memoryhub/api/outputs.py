@@ -290,6 +290,19 @@ class SubjectDetailOut(SubjectOut):
     facts = serializers.IntegerField()
 
 
+# Tokens
+
+
+class SubjectTokenOut(Output):
+    """Made from a NewToken."""
+
+    token = serializers.CharField(source="secret", help_text="Send it as a key is sent. It is not shown again.")
+    token_id = serializers.UUIDField(source="token.id", help_text="Stands in the log of what is done with it.")
+    subject_id = serializers.UUIDField(source="token.subject_id")
+    scopes = serializers.ListField(child=serializers.ChoiceField(sorted(TOKEN_SCOPES)))
+    expires_at = serializers.DateTimeField(source="token.expires_at")
+
+
 # Audit
 
 

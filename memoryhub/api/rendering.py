@@ -31,7 +31,7 @@ class Unfit(Exception):
 
 
 class Parser(BaseParser):
-    """A JSON object of at most MAX_BODY_BYTES in UTF-8.
+    """A JSON object of at most MAX_BODY_BYTES, or fewer where the caller's workspace says so, in UTF-8.
 
     Refuses NaN and infinite numbers, NUL characters, lone surrogates and more than MAX_DEPTH levels, naming the field.
     """
@@ -41,7 +41,8 @@ class Parser(BaseParser):
     def parse(
         self, stream: IO[Any], media_type: str | None = None, parser_context: Mapping[str, Any] | None = None
     ) -> dict[str, Any]:
-        limit = settings.MAX_BODY_BYTES
+        caller = getattr((parser_context or {}).get("request"), "auth", None)
+        limit = caller.policy.body_bytes(settings.MAX_BODY_BYTES) if caller else settings.MAX_BODY_BYTES
         # What was announced is refused unread; what was not is read as far as the limit.
         raw = stream.read(limit + 1) if _announced(parser_context) <= limit else None
         if raw is None or len(raw) > limit:

@@ -8,7 +8,7 @@ from rest_framework.response import Response
 
 from audit.selectors import EntryFilters, entry_page
 from audit.services import record
-from memoryhub.access.models import Scope
+from memoryhub.access.permissions import Permission
 from memoryhub.api.base import ANY_MODE, ApiView, shown
 from memoryhub.api.inputs import AuditQuery
 from memoryhub.api.outputs import EntryPageOut
@@ -16,7 +16,7 @@ from memoryhub.api.paging import cursor_after, cursor_id
 
 
 class AuditLog(ApiView):
-    scopes: ClassVar = {"GET": Scope.AUDIT_READ}
+    permissions: ClassVar = {"GET": Permission.AUDIT_READ}
     modes = ANY_MODE
 
     @extend_schema(

@@ -23,7 +23,7 @@ from facts.reading import (
 )
 from facts.services import FactInput, Written, fact_correct, fact_mark_stale, fact_restore, facts_record
 from memoryhub.access.callers import Caller
-from memoryhub.access.models import Scope
+from memoryhub.access.permissions import Permission
 from memoryhub.api import examples
 from memoryhub.api.base import KNOWING, ApiView, shown
 from memoryhub.api.inputs import FactCorrectionIn, FactIn, FactQuery, FactRestoreIn, FactsIn, FactStaleIn, PageQuery
@@ -41,7 +41,7 @@ CONFLICTS = {409: "The fact has moved past `expected_version`, or its state does
 
 
 class Facts(ApiView):
-    scopes: ClassVar = {"GET": Scope.MEMORY_READ, "POST": Scope.FACTS_WRITE}
+    permissions: ClassVar = {"GET": Permission.MEMORY_READ, "POST": Permission.FACTS_WRITE}
     modes = KNOWING
 
     @extend_schema(
@@ -101,7 +101,7 @@ class Facts(ApiView):
 
 
 class FactDetail(ApiView):
-    scopes: ClassVar = {"GET": Scope.MEMORY_READ, "PATCH": Scope.FACTS_WRITE}
+    permissions: ClassVar = {"GET": Permission.MEMORY_READ, "PATCH": Permission.FACTS_WRITE}
     modes = KNOWING
 
     @extend_schema(
@@ -140,7 +140,7 @@ class FactDetail(ApiView):
 
 
 class FactVersions(ApiView):
-    scopes: ClassVar = {"GET": Scope.MEMORY_READ}
+    permissions: ClassVar = {"GET": Permission.MEMORY_READ}
     modes = KNOWING
 
     @extend_schema(
@@ -164,7 +164,7 @@ class FactVersions(ApiView):
 
 
 class FactStale(ApiView):
-    scopes: ClassVar = {"POST": Scope.FACTS_WRITE}
+    permissions: ClassVar = {"POST": Permission.FACTS_WRITE}
     modes = KNOWING
 
     @extend_schema(
@@ -186,7 +186,7 @@ class FactStale(ApiView):
 
 
 class FactRestore(ApiView):
-    scopes: ClassVar = {"POST": Scope.FACTS_WRITE}
+    permissions: ClassVar = {"POST": Permission.FACTS_WRITE}
     modes = KNOWING
 
     @extend_schema(

@@ -16,7 +16,7 @@ from facts.retrieval.results import FactHit, TurnHit
 from facts.search import Kind, SearchRequest, memory_search
 from facts.working_memory import MemoryRequest, Viewpoint, WorkingMemory, block_fact, working_memory
 from memoryhub.access.callers import Caller
-from memoryhub.access.models import Scope
+from memoryhub.access.permissions import Permission
 from memoryhub.api import examples
 from memoryhub.api.base import KNOWING, ApiView, shown
 from memoryhub.api.errors import ModeForbids
@@ -28,7 +28,7 @@ MEMORY_SOURCE = re.compile(r"memory://facts/([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9
 
 
 class WorkingMemoryView(ApiView):
-    scopes: ClassVar = {"POST": Scope.MEMORY_READ}
+    permissions: ClassVar = {"POST": Permission.MEMORY_READ}
 
     @extend_schema(
         operation_id="working_memory",
@@ -68,7 +68,7 @@ class WorkingMemoryView(ApiView):
 
 
 class Search(ApiView):
-    scopes: ClassVar = {"POST": Scope.MEMORY_READ}
+    permissions: ClassVar = {"POST": Permission.MEMORY_READ}
 
     @extend_schema(
         operation_id="search",
@@ -104,7 +104,7 @@ class Search(ApiView):
 
 
 class Cited(ApiView):
-    scopes: ClassVar = {"POST": Scope.MEMORY_READ}
+    permissions: ClassVar = {"POST": Permission.MEMORY_READ}
     modes = KNOWING
 
     @extend_schema(

@@ -11,7 +11,7 @@ from rest_framework.response import Response
 
 from audit.services import record
 from facts.models import Fact
-from memoryhub.access.models import Scope
+from memoryhub.access.permissions import Permission
 from memoryhub.api import examples
 from memoryhub.api.base import ANY_MODE, ApiView, shown
 from memoryhub.api.inputs import PageQuery, SubjectLookupIn, SubjectPauseIn, SubjectRestrictIn
@@ -60,7 +60,7 @@ class SubjectView(ApiView):
 
 
 class Subjects(SubjectView):
-    scopes: ClassVar = {"GET": Scope.SUBJECTS_MANAGE}
+    permissions: ClassVar = {"GET": Permission.SUBJECTS_MANAGE}
 
     @extend_schema(
         operation_id="list_subjects",
@@ -95,7 +95,7 @@ class Subjects(SubjectView):
 
 
 class SubjectLookup(SubjectView):
-    scopes: ClassVar = {"POST": Scope.SUBJECTS_MANAGE}
+    permissions: ClassVar = {"POST": Permission.SUBJECTS_MANAGE}
 
     @extend_schema(
         operation_id="lookup_subject",
@@ -127,7 +127,7 @@ class SubjectLookup(SubjectView):
 
 
 class SubjectDetail(SubjectView):
-    scopes: ClassVar = {"GET": Scope.SUBJECTS_MANAGE}
+    permissions: ClassVar = {"GET": Permission.SUBJECTS_MANAGE}
 
     @extend_schema(
         operation_id="get_subject",
@@ -145,7 +145,7 @@ class SubjectDetail(SubjectView):
 
 
 class SubjectRestrict(SubjectView):
-    scopes: ClassVar = {"POST": Scope.SUBJECTS_MANAGE}
+    permissions: ClassVar = {"POST": Permission.SUBJECTS_MANAGE}
 
     @extend_schema(
         operation_id="restrict_subject",
@@ -160,7 +160,7 @@ class SubjectRestrict(SubjectView):
 
 
 class SubjectUnrestrict(SubjectView):
-    scopes: ClassVar = {"POST": Scope.SUBJECTS_MANAGE}
+    permissions: ClassVar = {"POST": Permission.SUBJECTS_MANAGE}
 
     @extend_schema(
         operation_id="unrestrict_subject",
@@ -175,7 +175,7 @@ class SubjectUnrestrict(SubjectView):
 
 
 class SubjectPause(SubjectView):
-    scopes: ClassVar = {"POST": Scope.SUBJECTS_MANAGE}
+    permissions: ClassVar = {"POST": Permission.SUBJECTS_MANAGE}
 
     @extend_schema(
         operation_id="pause_subject",
@@ -191,7 +191,7 @@ class SubjectPause(SubjectView):
 
 
 class SubjectResume(SubjectView):
-    scopes: ClassVar = {"POST": Scope.SUBJECTS_MANAGE}
+    permissions: ClassVar = {"POST": Permission.SUBJECTS_MANAGE}
 
     @extend_schema(
         operation_id="resume_subject",

@@ -12,7 +12,7 @@ from rest_framework.response import Response
 
 from facts.recall import recall_cite
 from memoryhub.access.callers import Caller
-from memoryhub.access.models import Scope
+from memoryhub.access.permissions import Permission
 from memoryhub.api import examples
 from memoryhub.api.base import KNOWING, ApiView, checked, shown
 from memoryhub.api.errors import TooLarge
@@ -29,7 +29,7 @@ EMPTY = MessageContent(content="", text="")
 
 
 class Turns(ApiView):
-    scopes: ClassVar = {"POST": Scope.TURNS_WRITE}
+    permissions: ClassVar = {"POST": Permission.TURNS_WRITE}
 
     @extend_schema(
         operation_id="record_turns",
@@ -60,7 +60,7 @@ class Turns(ApiView):
         external_id = checked(SessionPath, {"session_id": session_id})["session_id"]
         body = self.body(TurnsIn)
         turns = [_turn_input(turn) for turn in body["turns"]]
-        _refuse_oversized(turns)
+        _refuse_oversized(turns, self.caller.policy.turn_characters(settings.MAX_TURN_CHARACTERS))
         caller = self.caller
         extracts = caller.mode in KNOWING
         with self.workspace():
@@ -88,7 +88,7 @@ class Turns(ApiView):
 
 
 class SessionClose(ApiView):
-    scopes: ClassVar = {"POST": Scope.TURNS_WRITE}
+    permissions: ClassVar = {"POST": Permission.TURNS_WRITE}
 
     @extend_schema(
         operation_id="close_session",
@@ -139,8 +139,7 @@ def _turn_input(turn: Mapping[str, Any]) -> TurnInput:
     )
 
 
-def _refuse_oversized(turns: Sequence[TurnInput]) -> None:
-    limit = settings.MAX_TURN_CHARACTERS
+def _refuse_oversized(turns: Sequence[TurnInput], limit: int) -> None:
     for position, turn in enumerate(turns):
         for field, value in (
             ("content", turn.message.content),
