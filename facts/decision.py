@@ -1,4 +1,4 @@
-"""What a newly stated fact does to those already known: add, confirm, supersede or stand beside. Pure."""
+"""What a newly stated fact does to those already known: add, confirm, supersede, stand beside, or wait. Pure."""
 
 import re
 import unicodedata
@@ -6,13 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
+from typing import Protocol
 from uuid import UUID
+
+from facts.models import Source
 
 
 class Outcome(StrEnum):
     ADDED = "added"
     CONFIRMED = "confirmed"
     SUPERSEDED = "superseded"
+    QUARANTINED = "quarantined"
 
 
 @dataclass(frozen=True)
@@ -26,7 +30,10 @@ class Identity:
 
 @dataclass(frozen=True)
 class Known:
-    """A fact with its current version (or its latest, when none is current)."""
+    """A fact with its current version (or its latest that was ever let in, when none is current).
+
+    `vouched`: a person entered that version or let it in. `agent_id` brought it in.
+    """
 
     fact_id: UUID
     identity: Identity
@@ -34,11 +41,30 @@ class Known:
     value: Decimal | None
     unit: str
     is_current: bool
+    source: Source = Source.AGENT
+    agent_id: UUID | None = None
+    pinned: bool = False
+    vouched: bool = False
+
+
+@dataclass(frozen=True)
+class Held:
+    """A version that its writer brought in before and that waits for a person, or was turned down by one."""
+
+    version_id: UUID
+    fact_id: UUID
+    content: str
+    value: Decimal | None
+    unit: str
+    rejected: bool = False
 
 
 @dataclass(frozen=True)
 class Stated:
-    """A fact as it is stated now. `replaces` is a fact's id; `coexists` asks for both to stand."""
+    """A fact as it is stated now. `replaces` is a fact's id; `coexists` asks for both to stand.
+
+    `doubts` are the reasons, as codes, why it has to wait for a person whatever it does to others.
+    """
 
     identity: Identity
     content: str
@@ -46,29 +72,87 @@ class Stated:
     unit: str = ""
     replaces: UUID | None = None
     coexists: bool = False
+    source: Source = Source.AGENT
+    agent_id: UUID | None = None
+    doubts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Decision:
-    """`fact_id` is the fact confirmed or superseded; None when a new one is added. `reason` is a code."""
+    """`fact_id` is the fact confirmed, superseded or to be superseded; None when a new one is added.
+
+    `reason` is a code. What is quarantined has all its reasons in `doubts`, and in `version_id` the version that says
+    the same and waits already, if there is one.
+    """
 
     outcome: Outcome
     fact_id: UUID | None
     reason: str
+    doubts: tuple[str, ...] = ()
+    version_id: UUID | None = None
 
 
-def decide(known: Sequence[Known], stated: Stated) -> Decision:
+def decide(known: Sequence[Known], stated: Stated, held: Sequence[Held] = ()) -> Decision:
     """Decide about one statement, given the known facts of its subject that share its identity or are named by it.
 
-    - The same content, value and unit as a current fact of that identity confirms it.
+    - The same content, value and unit as a current fact of that identity confirms it. Said by the subject, it takes
+      the place of what an agent wrote, since from then on everybody may see it.
     - `replaces` supersedes the fact it names.
     - Equal type, entity and attribute with other content supersedes, unless the statement says that both hold, no
       attribute is given (then nothing says that the two are about the same thing), or several already stand side by
       side (then nothing says which of them is meant).
+    - What would supersede a fact that it may not (`contradiction`), what is doubted, and what a person turned down
+      when the same writer brought it before, waits for a person. `held` are this writer's versions of that identity
+      that wait or were turned down: a statement that says the same joins the one that is there.
     """
+    placed = _placed(known, stated)
+    if placed.outcome is Outcome.CONFIRMED:
+        return placed
+    doubts = list(stated.doubts)
+    target = next((fact for fact in known if fact.fact_id == placed.fact_id), None)
+    if target is not None and placed.outcome is Outcome.SUPERSEDED:
+        code = contradiction(target, stated)
+        doubts = [code, *doubts] if code else doubts
+    same = next((one for one in held if _equal(one, stated)), None)
+    if same is not None and same.rejected and stated.source != Source.OPERATOR:
+        doubts.append("rejected_before")
+    if not doubts:
+        return placed
+    return Decision(
+        Outcome.QUARANTINED,
+        same.fact_id if same else placed.fact_id,
+        doubts[0],
+        tuple(dict.fromkeys(doubts)),
+        same.version_id if same else None,
+    )
+
+
+def contradiction(known: Known, stated: Stated) -> str:
+    """Why `stated` may not take the place of the current version of `known` by itself, as a code; '' when it may.
+
+    A version takes another's place only when everybody who sees that one will see it too, and never that of what a
+    person vouches for.
+    """
+    if not known.is_current or stated.source == Source.OPERATOR:
+        return ""
+    if known.pinned:
+        return "contradicts_pinned"
+    if known.vouched:
+        return "contradicts_vouched"
+    if stated.source == Source.USER:
+        return ""
+    if known.source == Source.USER:
+        return "contradicts_subject"
+    return "" if known.agent_id == stated.agent_id else "of_another"
+
+
+def _placed(known: Sequence[Known], stated: Stated) -> Decision:
+    """What the statement does if nothing speaks against it."""
     same = [fact for fact in known if fact.identity == stated.identity]
     for fact in same:
         if fact.is_current and _equal(fact, stated) and stated.replaces in (None, fact.fact_id):
+            if stated.source == Source.USER and fact.source != Source.USER and not (fact.vouched or fact.pinned):
+                return Decision(Outcome.SUPERSEDED, fact.fact_id, "said_by_subject")
             return Decision(Outcome.CONFIRMED, fact.fact_id, "same_content")
     if stated.replaces is not None:
         return Decision(Outcome.SUPERSEDED, stated.replaces, "replaces")
@@ -94,7 +178,16 @@ def attribute_key(attribute: str) -> str:
     return re.sub(r"[\W_]+", "_", unicodedata.normalize("NFKC", attribute).casefold()).strip("_")[:100]
 
 
-def _equal(known: Known, stated: Stated) -> bool:
+class _Said(Protocol):
+    @property
+    def content(self) -> str: ...
+    @property
+    def value(self) -> Decimal | None: ...
+    @property
+    def unit(self) -> str: ...
+
+
+def _equal(known: _Said, stated: Stated) -> bool:
     return (
         _folded(known.content) == _folded(stated.content)
         and (stated.value is None or known.value == stated.value)

@@ -115,7 +115,14 @@ class FactVersion(models.Model):
             models.CheckConstraint(condition=~Q(content=""), name="fact_version_content_given"),
             models.CheckConstraint(condition=Q(number__gte=1), name="fact_version_number_from_one"),
         ]
-        indexes: ClassVar = [GinIndex(fields=["mentions"], name="fact_version_mentions")]
+        indexes: ClassVar = [
+            GinIndex(fields=["mentions"], name="fact_version_mentions"),
+            models.Index(fields=["workspace", "-id"], condition=Q(status="quarantined"), name="fact_version_waiting"),
+            models.Index(
+                fields=["workspace", "written_with"], condition=~Q(written_with=""), name="fact_version_written_with"
+            ),
+            models.Index(fields=["session"], condition=Q(session__isnull=False), name="fact_version_of_session"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.fact_id} v{self.number}"
@@ -160,6 +167,7 @@ class FactTransition(models.Model):
     actor_id = models.CharField(max_length=64)
     reason = models.CharField(max_length=40, help_text="A code.")
     note = models.TextField(blank=True, default="", help_text="A person's own words; erased with the subject.")
+    written_with = models.CharField(max_length=64, blank=True, default="", help_text="The credential's public prefix.")
     at = models.DateTimeField(default=timezone.now)
 
     class Meta:
@@ -169,6 +177,25 @@ class FactTransition(models.Model):
 
     def __str__(self) -> str:
         return f"{self.version_id} {self.from_status}->{self.to_status}"
+
+
+class FactTally(models.Model):
+    """How many versions an agent brought in about a subject in a day (UTC). Counted under the subject's lock."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    workspace = models.ForeignKey(Workspace, on_delete=models.CASCADE, related_name="+")
+    subject = models.ForeignKey(Subject, on_delete=models.CASCADE, related_name="+")
+    agent = models.ForeignKey(Agent, on_delete=models.CASCADE, related_name="+")
+    day = models.DateField()
+    versions = models.PositiveIntegerField()
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["subject", "agent", "day"], name="fact_tally_once"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.subject_id} {self.day} {self.versions}"
 
 
 class ExtractionState(models.TextChoices):
@@ -266,6 +293,7 @@ class ExtractionBatch(models.Model):
     state = models.CharField(max_length=9, choices=BatchState, default=BatchState.CREATING)
     size = models.PositiveIntegerField()
     leased_until = models.DateTimeField(null=True, blank=True, help_text="One worker at a time looks after a batch.")
+    looked_at = models.DateTimeField(null=True, blank=True, help_text="When the provider was last asked about it.")
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     submitted_at = models.DateTimeField(null=True, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True)
@@ -293,7 +321,6 @@ class ExtractionDay(models.Model):
     day = models.DateField()
     model = models.CharField(max_length=120)
     batched = models.BooleanField(default=False)
-    looked_at = models.DateTimeField(null=True, blank=True, help_text="When the provider was last asked about it.")
     windows = models.PositiveIntegerField(default=0, help_text="Read for facts.")
     failures = models.PositiveIntegerField(default=0, help_text="Attempts that failed.")
     input_tokens = models.PositiveBigIntegerField(default=0)
@@ -347,6 +374,7 @@ class RecallKind(models.TextChoices):
     SEARCH = "search", "search"
     FACTS = "facts", "facts"
     PREVIEW = "preview", "preview"
+    REVIEW = "review", "review"
 
 
 class Recall(models.Model):

@@ -2,7 +2,17 @@
 
 from audit.registry import PersonalDataStore
 from audit.stores import ModelStore
-from facts.models import ErasedEvidence, Evidence, Extraction, Fact, FactTransition, FactVersion, Recall, RecalledItem
+from facts.models import (
+    ErasedEvidence,
+    Evidence,
+    Extraction,
+    Fact,
+    FactTally,
+    FactTransition,
+    FactVersion,
+    Recall,
+    RecalledItem,
+)
 
 
 def fact_store() -> PersonalDataStore:
@@ -14,6 +24,7 @@ def fact_store() -> PersonalDataStore:
             Evidence: "version__fact__subject_id",
             FactTransition: "version__fact__subject_id",
             FactVersion: "fact__subject_id",
+            FactTally: "subject_id",
             Fact: "subject_id",
             Extraction: "subject_id",
             ErasedEvidence: "subject_id",

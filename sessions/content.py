@@ -31,6 +31,8 @@ class MessageContent:
     tool_results: tuple[str, ...] = field(default=())
     """The ids of the calls that are answered."""
     only_tool_results: bool = False
+    holds_results: bool = False
+    """Whether something that a tool or a search returned is in it."""
 
 
 def read_content(content: str | Sequence[Mapping[str, Any]]) -> MessageContent:
@@ -74,6 +76,7 @@ def read_content(content: str | Sequence[Mapping[str, Any]]) -> MessageContent:
         tool_calls=tuple(calls),
         tool_results=tuple(results),
         only_tool_results=bool(kept) and len(results) == len(kept),
+        holds_results=bool(results) or any(block["type"] == "search_result" for block in kept),
     )
 
 

@@ -106,6 +106,9 @@ class Turn(models.Model):
     recorded_at = models.DateTimeField(default=timezone.now, editable=False)
     digest = models.BinaryField(max_length=32, help_text="SHA-256 of what was kept: tells a retry from a conflict.")
     written_with = models.CharField(max_length=64, blank=True, default="", help_text="The credential's public prefix.")
+    holds_results = models.BooleanField(
+        default=False, help_text="Holds what tools or searches returned: not, or not only, its speaker's own words."
+    )
     findings = models.JSONField(
         default=list, blank=True, help_text="What screening found, as classes and places; never the values."
     )
@@ -117,6 +120,9 @@ class Turn(models.Model):
             models.UniqueConstraint(fields=["session", "index"], name="turn_index_once"),
             models.UniqueConstraint(fields=["session", "client_id"], name="turn_client_id_once"),
             models.CheckConstraint(condition=Q(role__in=TurnRole.values), name="turn_role_known"),
+        ]
+        indexes: ClassVar = [
+            models.Index(fields=["workspace", "written_with"], condition=~Q(written_with=""), name="turn_written_with"),
         ]
 
     def __str__(self) -> str:

@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from audit.actors import Actor
 from audit.services import record
+from memoryhub.core.text import without_memory_blocks
 from sessions.content import MessageContent, compact_json, message_digest
 from sessions.exceptions import SessionOfAnother, TurnConflict, UnknownSession
 from sessions.indexing import index_turns
@@ -36,6 +37,11 @@ class TurnInput:
     tool_result: Any = None
     occurred_at: datetime | None = None
     metadata: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def holds_results(self) -> bool:
+        """Whether what tools or searches returned is part of it: those are not its speaker's words."""
+        return self.role == TurnRole.TOOL or self.tool_result is not None or self.message.holds_results
 
     @property
     def digest(self) -> bytes:
@@ -80,8 +86,11 @@ def turns_record(
     actor: Actor,
     metadata: dict[str, Any] | None = None,
     extract: bool = True,
+    withheld: str = "",
 ) -> Recorded:
     """Append turns to a session, which comes into being with its first ones. Idempotent by client id or index.
+
+    With `withheld`, a reason, the new ones are kept and neither surfaced nor extracted from.
 
     Raises SessionOfAnother when the session exists under another subject or agent, TurnConflict when an index or id
     is taken by other content; nothing is written then. While recording is paused for the subject nothing is kept.
@@ -97,6 +106,10 @@ def turns_record(
     new, sent = _place(session, turns, now)
     if new:
         _mark_orphans(session, new, turns)
+        for turn in new:
+            turn.written_with = actor.credential
+            if withheld:
+                turn.withheld_at, turn.withheld_reason = now, withheld
         Turn.objects.bulk_create(new)
         first, last = _span(turns, now)
         session.started_at = min(session.started_at, first)
@@ -258,11 +271,12 @@ def _place(session: Session, turns: Sequence[TurnInput], now: datetime) -> tuple
             role=turn.role,
             name=turn.name,
             content=turn.message.content,
-            text=turn.message.text or _tool_text(turn),
+            text=without_memory_blocks(turn.message.text or _tool_text(turn)),
             tool_name=turn.tool_name
             or (turn.message.tool_calls[0][1][:NAME_LENGTH] if turn.message.tool_calls else ""),
             tool_input=turn.tool_input,
             tool_result=turn.tool_result,
+            holds_results=turn.holds_results,
             metadata=turn.metadata,
             occurred_at=turn.occurred_at or now,
             digest=turn.digest,
