@@ -25,7 +25,16 @@ from audit.shapes import (
 
 ITEM_KINDS = OneOf(("fact", "turn"))
 SCOPES = OneOf(
-    ("turns:write", "memory:read", "facts:write", "audit:read", "subjects:manage", "facts:review", "extractions:manage")
+    (
+        "turns:write",
+        "memory:read",
+        "facts:write",
+        "audit:read",
+        "subjects:manage",
+        "facts:review",
+        "extractions:manage",
+        "tokens:create",
+    )
 )
 MODES = OneOf(("stateless", "episodic", "full", "managed"))
 ROLES = OneOf(("viewer", "operator", "privacy_officer", "auditor", "admin"))

@@ -46,6 +46,7 @@ REASONS: Mapping[str, str] = {
     "restricted": "the subject is restricted",
     "unknown_subject": "nobody is known by that id",
     "missing_scope": "the key lacks the scope",
+    "not_bound": "the token is bound to another person or session",
     "missing_role": "the person lacks the role",
     "memory_mode": "the agent's memory mode forbids it",
     "wrong_credentials": "the name or the password was not right",

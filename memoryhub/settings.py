@@ -23,6 +23,8 @@ _secret_file = DATA_DIR / "secret_key"
 SECRET_KEY = env.str("SECRET_KEY", default="") or (
     _secret_file.read_text().strip() if _secret_file.is_file() else "insecure-" + secrets.token_urlsafe(48)
 )
+# Former keys: what they signed (sessions, subject tokens) stays valid until it ends by itself.
+SECRET_KEY_FALLBACKS = env.list("SECRET_KEY_FALLBACKS", default=[])
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
 CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
 
@@ -199,6 +201,7 @@ SPECTACULAR_SETTINGS = {
         {"name": "Memory", "description": "What an agent is given, with a receipt."},
         {"name": "Facts", "description": "What is known, with every version of it."},
         {"name": "Subjects", "description": "The people remembered."},
+        {"name": "Tokens", "description": "Short-lived credentials that are good for one person."},
         {"name": "Audit", "description": "Who did what."},
     ],
     # Choices stay where they are used, instead of under names made up from their first field.

@@ -220,7 +220,10 @@ def _session_locked(
             last_turn_at=at[1],
         )
         Session.objects.bulk_create([fresh], ignore_conflicts=True)
-        session = mine.get()
+        session = mine.first()
+    if session is None:
+        # Taken by somebody else, of whom the holder of a subject token is not to know.
+        raise UnknownSession("session_id", "There is no such session.")
     if session.subject_id != subject.id:
         raise SessionOfAnother("user_id", "This session belongs to another user_id.")
     if session.agent_id != agent_id:

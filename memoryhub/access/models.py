@@ -43,9 +43,10 @@ class Scope(models.TextChoices):
     SUBJECTS_MANAGE = "subjects:manage", "list, restrict and pause subjects"
     FACTS_REVIEW = "facts:review", "approve and reject facts that wait for review"
     EXTRACTIONS_MANAGE = "extractions:manage", "see extractions, replay dead letters"
+    TOKENS_CREATE = "tokens:create", "make short-lived tokens for one person"
 
 
-DEFAULT_SCOPES = (Scope.TURNS_WRITE, Scope.MEMORY_READ, Scope.FACTS_WRITE)
+DEFAULT_SCOPES = (Scope.TURNS_WRITE, Scope.MEMORY_READ, Scope.FACTS_WRITE, Scope.TOKENS_CREATE)
 
 
 class User(AbstractUser):

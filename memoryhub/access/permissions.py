@@ -39,6 +39,7 @@ class Permission(StrEnum):
     TURNS_WRITE = "turns.write"
     MEMORY_READ = "memory.read"
     FACTS_WRITE = "facts.write"
+    TOKENS_CREATE = "tokens.create"
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,7 @@ RULES: dict[Permission, Rule] = {
     Permission.TURNS_WRITE: _rule("record turns and close sessions", scope=Scope.TURNS_WRITE),
     Permission.MEMORY_READ: _rule("read working memory, search and facts", scope=Scope.MEMORY_READ),
     Permission.FACTS_WRITE: _rule("add, correct, mark stale and restore facts", scope=Scope.FACTS_WRITE),
+    Permission.TOKENS_CREATE: _rule("make short-lived tokens for one person", scope=Scope.TOKENS_CREATE),
 }
 
 

@@ -56,6 +56,14 @@ class WorkspacePolicy(BaseModel):
     idle_minutes: int = Field(default=120, ge=5, le=43_200)
     absolute_hours: int = Field(default=12, ge=1, le=720)
 
+    def turn_characters(self, deployment: int) -> int:
+        """How long a turn may be where the deployment allows `deployment`."""
+        return min(deployment, self.max_turn_characters or deployment)
+
+    def body_bytes(self, deployment: int) -> int:
+        """How large a request may be where the deployment allows `deployment`."""
+        return min(deployment, self.max_body_bytes or deployment)
+
 
 def read_policy(stored: dict[str, Any]) -> WorkspacePolicy:
     """Raises pydantic.ValidationError for what is not a policy."""

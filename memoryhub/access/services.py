@@ -205,7 +205,7 @@ def token_create(
     if not timedelta(0) < ttl <= LONGEST_TTL:
         raise ValueError(f"a token lasts at most {LONGEST_TTL}")
     mine = {Scope(scope) for scope in caller.scopes}
-    wanted = mine.intersection(DEFAULT_SCOPES) if scopes is None else set(scopes)
+    wanted = mine.intersection(DEFAULT_SCOPES, TOKEN_SCOPES) if scopes is None else set(scopes)
     for scope in sorted(wanted):
         if scope not in TOKEN_SCOPES:
             raise NotYourScope(f"No token may have the scope {scope.value}.")

@@ -139,4 +139,8 @@ FACT_CORRECTED = sent(
 FACT_STALE = sent("No longer true", {"reason": "contradicted", "note": "They dropped the migration."})
 FACT_RESTORED = sent("Back to version 1", {"version": 1})
 SUBJECT_LOOKUP = sent("By your id", {"user_id": "maria@example.com"})
+SUBJECT_TOKEN = sent(
+    "For the tools of one conversation",
+    {"user_id": "maria", "session_id": "chat-42", "scopes": ["memory:read", "facts:write"], "ttl": 900},
+)
 SUBJECT_PAUSE = sent("Record nothing more", {"what": ["recording"], "reason": "subject_request"})

@@ -12,6 +12,7 @@ from audit.services import receipt
 from facts.block import TURN_CHARACTERS
 from facts.decision import Outcome as WriteOutcome
 from facts.models import EvidenceKind, FactType, Source
+from memoryhub.access.tokens import TOKEN_SCOPES
 from memoryhub.api.inputs import SURFACED_STATUSES
 from memoryhub.core.text import one_line
 from sessions.models import Turn, TurnRole
@@ -294,12 +295,12 @@ class SubjectDetailOut(SubjectOut):
 
 
 class SubjectTokenOut(Output):
-    """Made from a NewToken."""
+    # Made from a NewToken.
 
     token = serializers.CharField(source="secret", help_text="Send it as a key is sent. It is not shown again.")
     token_id = serializers.UUIDField(source="token.id", help_text="Stands in the log of what is done with it.")
     subject_id = serializers.UUIDField(source="token.subject_id")
-    scopes = serializers.ListField(child=serializers.ChoiceField(sorted(TOKEN_SCOPES)))
+    scopes = serializers.ListField(child=serializers.ChoiceField(sorted(scope.value for scope in TOKEN_SCOPES)))
     expires_at = serializers.DateTimeField(source="token.expires_at")
 
 

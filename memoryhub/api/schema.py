@@ -36,14 +36,14 @@ RETRY_AFTER = OpenApiParameter(
 )
 MEANINGS = {
     400: "A field is not acceptable; `fields` names it.",
-    401: "No key, or one that is unknown, revoked or expired.",
-    403: "The key lacks the scope, the agent's memory mode forbids it, or surfacing is paused for the person.",
-    404: "There is no such thing in this workspace.",
+    401: "No key or token, or one that is unknown, revoked or expired.",
+    403: "The key or token lacks the scope, the agent's memory mode forbids it, or surfacing is paused for the person.",
+    404: "There is no such thing in this workspace, or not for the person that the subject token is for.",
     409: "What is there does not allow it.",
     411: "The body was sent in chunks, without a Content-Length.",
     413: "The body, or a turn's content, is too large.",
     415: "The body is not sent as application/json.",
-    429: "The key was used too often in this minute.",
+    429: "The key, or the workspace, was used too often in this minute.",
     503: "The database cannot be reached. Nothing was changed; send it again.",
 }
 
@@ -76,7 +76,7 @@ class Schema(AutoSchema):
         has_body = self.method != "GET" and self.get_request_serializer() is not None
         # Ids of ours are checked by the address itself; a session id is the caller's.
         takes_input = "session_id" in self.path or any(given["in"] == "query" for given in self._get_parameters())
-        codes = [401, 403, 429, 503]
+        codes = [401, 403, 404, 429, 503]
         if has_body or takes_input:
             codes.append(400)
         if has_body:
@@ -101,5 +101,6 @@ class KeyScheme(OpenApiAuthenticationExtension):
         return {
             "type": "http",
             "scheme": "bearer",
-            "description": "An API key of an agent. It decides workspace, agent and memory mode.",
+            "description": "An API key of an agent: it decides workspace, agent and memory mode. Or a subject token "
+            "made with one, which is good for one person: with it `user_id` may be left out everywhere.",
         }

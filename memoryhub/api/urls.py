@@ -14,6 +14,7 @@ from memoryhub.api.views.subjects import (
     Subjects,
     SubjectUnrestrict,
 )
+from memoryhub.api.views.tokens import SubjectTokens
 from memoryhub.api.views.turns import SessionClose, Turns
 
 app_name = "api"
@@ -37,5 +38,6 @@ urlpatterns = [
     path("subjects/<uuid:subject_id>/unrestrict", SubjectUnrestrict.as_view(), name="subject-unrestrict"),
     path("subjects/<uuid:subject_id>/pause", SubjectPause.as_view(), name="subject-pause"),
     path("subjects/<uuid:subject_id>/resume", SubjectResume.as_view(), name="subject-resume"),
+    path("subject-tokens", SubjectTokens.as_view(), name="subject-tokens"),
     path("audit", AuditLog.as_view(), name="audit"),
 ]
