@@ -23,13 +23,14 @@ from django.utils import timezone
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
+from facts.extraction.extractors import extractor_state
+from facts.extraction.windows import waiting_work
 from facts.models import Extraction, ExtractionState
 from memoryhub.access.models import Workspace
 from memoryhub.core.embedding import breaker_state, last_failure
 from memoryhub.core.observability import metrics
 from memoryhub.core.search.models import Pending
 from memoryhub.core.tenancy import in_workspace
-from sessions.models import Session
 
 # Work that waits longer than this is named as degraded: whoever does it has stopped or cannot keep up.
 LATE = {"indexing": 30.0, "extraction": 600.0, "tasks": 120.0}  # seconds
@@ -51,6 +52,7 @@ class Queues:
 
     waiting: Mapping[str, Waiting]
     extractions: Mapping[str, int]
+    extractor: dict[str, Any]
 
 
 @require_safe
@@ -117,6 +119,7 @@ def readiness() -> dict[str, dict[str, Any]]:
             "oldest_s": round(waiting.oldest_s, 1),
         }
     parts["extraction"]["dead_letters"] = queues.extractions.get(ExtractionState.DEAD.value, 0)
+    parts["extractor"] = queues.extractor
     return parts
 
 
@@ -141,16 +144,15 @@ def look_at_queues() -> Queues:
     for workspace_id in Workspace.objects.values_list("id", flat=True):
         with in_workspace(workspace_id):
             indexing.add(Pending.objects.aggregate(count=Count("pk"), oldest=Min("since")))
-            extraction.add(
-                Session.objects.filter(extract_due_at__lte=now).aggregate(
-                    count=Count("pk"), oldest=Min("extract_due_at")
-                )
-            )
+            if settings.EXTRACTOR != "none":
+                for count, oldest in waiting_work(workspace_id=workspace_id, now=now):
+                    extraction.add({"count": count, "oldest": oldest})
             for state, count in Extraction.objects.values_list("state").annotate(count=Count("pk")):
                 states[state] += count
     return Queues(
         waiting={"indexing": indexing.total(), "extraction": extraction.total(), "tasks": _tasks(now)},
         extractions=states,
+        extractor=extractor_state(),
     )
 
 

@@ -21,6 +21,8 @@ from memoryhub.core.tenancy import in_workspace
 ACTOR = Actor.system("extraction")
 SUSPECT_DEATHS = 2
 """A window during which the worker ended as often as this is read alone, so that it takes no other down with it."""
+# A death is counted when the window is taken again: one that waits for that counts too.
+SUSPECT = Q(deaths__gte=SUSPECT_DEATHS) | Q(state=ExtractionState.RUNNING, deaths=SUSPECT_DEATHS - 1)
 
 WORKER_DIED = "worker_died"
 INTERNAL_ERROR = "internal_error"
@@ -50,9 +52,9 @@ def claim_windows(
     with in_workspace(workspace_id):
         now = timezone.now()
         rows = _claimable(workspace_id, now)
-        rows = rows.filter(deaths__gte=SUSPECT_DEATHS) if suspects else rows.filter(deaths__lt=SUSPECT_DEATHS)
-        if split_only:
-            rows = rows.filter(Q(error__in=SPLIT) | Q(deaths__gte=SUSPECT_DEATHS))
+        rows = rows.filter(SUSPECT if suspects else ~SUSPECT)
+        if split_only and not suspects:
+            rows = rows.filter(error__in=SPLIT)
         claimed = list(rows.select_for_update(skip_locked=True, of=("self",)).order_by("next_attempt_at", "id")[:most])
         taken = take(claimed, worker=worker, now=now, until=now + timedelta(seconds=settings.EXTRACT_LEASE_SECONDS))
         return [
@@ -65,7 +67,7 @@ def claim_windows(
 def suspects_wait(workspace_id: UUID) -> bool:
     """Whether a window is due that has to be read alone."""
     with in_workspace(workspace_id):
-        return _claimable(workspace_id, timezone.now()).filter(deaths__gte=SUSPECT_DEATHS).exists()
+        return _claimable(workspace_id, timezone.now()).filter(SUSPECT).exists()
 
 
 def _claimable(workspace_id: UUID, now: datetime) -> QuerySet[Extraction]:

@@ -1,5 +1,7 @@
 """The extractor that the settings name. Loaded when it is asked for: the web server needs none of what they bring."""
 
+from typing import Any
+
 from django.conf import settings
 
 from facts.extraction.breaker import Standing, standing
@@ -20,7 +22,7 @@ def make_extractor() -> Extractor | None:
     return None
 
 
-def extractor_state() -> dict[str, object]:
+def extractor_state() -> dict[str, Any]:
     """How extraction stands, for /readyz and the console: `ok`, `name`, `breaker`, and a `cause` when it is not well.
 
     `patterns` and `none` are choices, not losses. `blocked` tells that a person has to act: a key is missing or wrong.
@@ -29,7 +31,7 @@ def extractor_state() -> dict[str, object]:
     if name == "none":
         return {"ok": True, "name": name}
     found: Standing = standing(name)
-    state: dict[str, object] = {"ok": found.state == "closed", "name": name, "breaker": found.state}
+    state: dict[str, Any] = {"ok": found.state == "closed", "name": name, "breaker": found.state}
     if found.blocked:
         state |= {"blocked": found.blocked}
     if found.state != "closed" and found.error:

@@ -14,6 +14,7 @@ from django.utils import timezone
 
 from facts.extraction.interface import KnownFact, Window, WindowTurn
 from facts.models import OPEN_STATES, Extraction, FactVersion, Status
+from facts.provenance import own_words
 from memoryhub.access.models import MemoryMode
 from memoryhub.core.tenancy import in_workspace
 from sessions.models import Session, Subject, Turn, TurnRole
@@ -136,12 +137,15 @@ def load_window(extraction: Extraction, *, handles: Sequence[int] | None = None)
     readable = (
         Turn.objects.filter(session=extraction.session_id, withheld_at__isnull=True)
         .exclude(text="")
-        .only("index", "role", "name", "text", "occurred_at", "tool_name")
+        .only("index", "role", "name", "text", "occurred_at", "recorded_at", "tool_name", "session_id")
     )
-    turns = [
-        _window_turn(turn)
-        for turn in readable.filter(index__in=extraction.indexes, erased_evidence__isnull=True).order_by("index")
-    ]
+    turns = []
+    for turn in readable.filter(index__in=extraction.indexes, erased_evidence__isnull=True).order_by("index"):
+        turn.session = extraction.session
+        # Memory that was pasted into a message says nothing new.
+        text = own_words(turn) if turn.role in TESTIFYING else turn.text
+        if text.strip():
+            turns.append(replace(_window_turn(turn), text=text))
     earlier = readable.filter(index__lt=extraction.first_index).order_by("-index")[: settings.EXTRACT_CONTEXT_TURNS]
     context = [replace(turn, text=turn.text[-CONTEXT_CHARACTERS:]) for turn in map(_window_turn, reversed(earlier))]
     said = " ".join(turn.text for turn in turns)
