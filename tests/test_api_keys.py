@@ -42,6 +42,7 @@ CALLS: list[tuple[str, str, Any, Scope]] = [
     ("POST", f"/subjects/{SOME_ID}/unrestrict", {}, Scope.SUBJECTS_MANAGE),
     ("POST", f"/subjects/{SOME_ID}/pause", {"what": ["recording"]}, Scope.SUBJECTS_MANAGE),
     ("POST", f"/subjects/{SOME_ID}/resume", {"what": ["recording"]}, Scope.SUBJECTS_MANAGE),
+    ("POST", "/subject-tokens", {"user_id": "maria"}, Scope.TOKENS_CREATE),
     ("GET", "/audit", None, Scope.AUDIT_READ),
 ]
 CALL_NAMES = [f"{method} {path.replace(SOME_ID, 'id')}" for method, path, _, _ in CALLS]

@@ -58,6 +58,10 @@ class NewToken:
     token: SubjectToken
     secret: str
 
+    @property
+    def scopes(self) -> list[Scope]:
+        return sorted(self.token.scopes)
+
 
 def workspace_create(*, slug: str, name: str, actor: Actor, text_config: str = "english") -> Workspace:
     workspace = Workspace(slug=slug, name=name, text_config=text_config)
@@ -211,6 +215,8 @@ def token_create(
             raise NotYourScope(f"No token may have the scope {scope.value}.")
         if scope not in mine:
             raise NotYourScope(f"This key lacks the scope {scope.value}.")
+    if not wanted:
+        raise NotYourScope("This key has no scope that a token may have.")
     ends = timezone.now() + ttl
     token = new_token(
         key_id=caller.key_id,
