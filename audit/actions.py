@@ -41,7 +41,7 @@ ROLES = OneOf(("viewer", "operator", "privacy_officer", "auditor", "admin"))
 FACT_TYPES = OneOf(("preference", "decision", "constraint", "goal", "entity"))
 SOURCES = OneOf(("user", "agent", "operator", "tool", "import"))
 STATUSES = OneOf(("current", "superseded", "stale", "quarantined", "rejected"))
-RECALL_KINDS = OneOf(("working_memory", "search", "facts", "preview"))
+RECALL_KINDS = OneOf(("working_memory", "search", "facts", "preview", "review"))
 PAUSES = OneOf(("recording", "extraction", "surfacing"))
 TURNS = Many(UUID_, most=1_000)
 
@@ -89,6 +89,7 @@ VERSION: Mapping[str, Shape] = {
     "extraction_id": UUID_,
     "extracted_by": NAME_,
     "agent_id": UUID_,
+    "findings": Many(CODE_, most=20),
 }
 
 EXTRACTION: Mapping[str, Shape] = {
@@ -176,11 +177,28 @@ ACTIONS: Mapping[str, Action] = _table(
     Action("fact.marked_stale", "A version was marked as no longer true.", VERSION),
     Action("fact.restored", "An earlier version became current again.", VERSION),
     Action("fact.quarantined", "A version waits for a person.", VERSION, commits=("content",)),
-    Action("fact.approved", "A quarantined version was let in.", VERSION),
-    Action("fact.rejected", "A quarantined version was turned down.", VERSION),
+    Action("fact.approved", "A version was let in, for every agent.", VERSION),
+    Action("fact.rejected", "A version was turned down.", VERSION),
     Action("fact.pinned", "A fact is surfaced always.", VERSION),
     Action("fact.unpinned", "A fact is surfaced by its score again.", VERSION),
     Action("fact.erased", "A fact with all its versions was erased.", {"versions": COUNT, "evidence": COUNT}),
+    Action("turns.withheld", "Turns are kept, and neither surfaced nor extracted from.", {"turns": COUNT}),
+    Action("turns.released", "Withheld turns may be surfaced again.", {"turns": COUNT}),
+    Action(
+        "memory.rolled_back",
+        "What a key or a session wrote was taken back.",
+        {
+            "key": NAME_,
+            "session_id": UUID_,
+            "since": INSTANT,
+            "until": INSTANT,
+            "plan": DIGEST_,
+            "rejected": COUNT,
+            "restored": COUNT,
+            "kept": COUNT,
+            "withheld": COUNT,
+        },
+    ),
     # Extraction
     Action("extraction.done", "A window of turns was read for facts.", EXTRACTION),
     Action("extraction.failed", "An attempt failed; another follows.", EXTRACTION),

@@ -32,7 +32,8 @@ class Identity:
 class Known:
     """A fact with its current version (or its latest that was ever let in, when none is current).
 
-    `vouched`: a person entered that version or let it in. `agent_id` brought it in.
+    `vouched`: a person entered that version or let it in. `turned_down`: a person marked it stale. `agent_id` brought
+    it in.
     """
 
     fact_id: UUID
@@ -45,6 +46,7 @@ class Known:
     agent_id: UUID | None = None
     pinned: bool = False
     vouched: bool = False
+    turned_down: bool = False
 
 
 @dataclass(frozen=True)
@@ -133,8 +135,10 @@ def contradiction(known: Known, stated: Stated) -> str:
     A version takes another's place only when everybody who sees that one will see it too, and never that of what a
     person vouches for.
     """
-    if not known.is_current or stated.source == Source.OPERATOR:
+    if stated.source == Source.OPERATOR:
         return ""
+    if not known.is_current:
+        return "rejected_before" if known.turned_down and _equal(known, stated) else ""
     if known.pinned:
         return "contradicts_pinned"
     if known.vouched:

@@ -22,6 +22,10 @@ class NotPossible(FactError):
     """The fact's present state does not allow it."""
 
 
+class TooManyFacts(FactError):
+    """The agent wrote far more about this person today than it may. Nothing was kept of this."""
+
+
 class RecordingPaused(FactError):
     """Nothing is kept about this subject now."""
 
