@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
-from itertools import groupby
 from uuid import UUID
 
 import structlog
@@ -31,15 +30,13 @@ from facts.extraction.interface import (
     Window,
 )
 from facts.extraction.windows import EXTRACTING, TESTIFYING, halved, has_something_to_read, load_window
-from facts.models import Extraction, ExtractionState, Fact, Source
+from facts.models import Extraction, ExtractionState, Fact
 from facts.services import FactInput, facts_record
 from memoryhub.core.observability import metrics
 from memoryhub.core.tenancy import in_workspace
-from sessions.models import Subject, Turn, TurnRole
+from sessions.models import Subject, Turn
 
 log = structlog.get_logger(__name__)
-
-SOURCES = {TurnRole.USER: Source.USER, TurnRole.TOOL: Source.TOOL}
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,26 +180,21 @@ def _write_facts(row: Extraction, subject: Subject, extracted: Extracted) -> dic
             role__in=TESTIFYING,
             withheld_at__isnull=True,
             erased_evidence__isnull=True,
-        )
+        ).select_related("session")
     }
-    sources = [
-        (SOURCES[TurnRole(turns[fact.turn_index].role)], fact) for fact in extracted.facts if fact.turn_index in turns
-    ]
-    replaced = _facts_by_handle(subject, [fact.replaces for _, fact in sources if fact.replaces])
+    stated = [fact for fact in extracted.facts if fact.turn_index in turns]
+    replaced = _facts_by_handle(subject, [fact.replaces for fact in stated if fact.replaces])
     counts: dict[str, int] = {"added": 0, "confirmed": 0, "superseded": 0}
-    if discarded := len(extracted.facts) - len(sources):
+    if discarded := len(extracted.facts) - len(stated):
         counts["discarded"] = discarded
-    # Facts are written in the order they were stated; one call has one source.
-    for source, group in groupby(sources, key=lambda pair: pair[0]):
-        for written in facts_record(
-            subject=subject,
-            facts=[as_input(fact, turns[fact.turn_index], replaced) for _, fact in group],
-            source=source,
-            actor=ACTOR,
-            agent_id=row.session.agent_id,
-            extracted_by=extracted.extracted_by,
-        ):
-            counts[written.outcome.value] = counts.get(written.outcome.value, 0) + 1
+    for written in facts_record(
+        subject=subject,
+        facts=[as_input(fact, turns[fact.turn_index], replaced) for fact in stated],
+        actor=ACTOR,
+        agent_id=row.session.agent_id,
+        extracted_by=extracted.extracted_by,
+    ):
+        counts[written.outcome.value] = counts.get(written.outcome.value, 0) + 1
     return counts
 
 
@@ -220,6 +212,7 @@ def as_input(fact: ExtractedFact, turn: Turn, replaced: dict[str, UUID]) -> Fact
         turn=turn,
         replaces=replaced.get(fact.replaces or ""),
         coexists=fact.coexists,
+        special_category=fact.special_category,
     )
 
 
