@@ -16,6 +16,7 @@ REASONS: Mapping[str, str] = {
     "replaces": "the writer named the fact it replaces",
     "coexists": "the writer said that both hold",
     "no_attribute": "without an attribute it stands beside what is known",
+    "said_before": "it was said before what is known by now",
     "several_stand": "several stand side by side already, so it joins them",
     "said_by_subject": "the subject says what an agent wrote",
     # Why a version waits for a person

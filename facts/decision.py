@@ -4,6 +4,7 @@ import re
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 from typing import Protocol
@@ -17,6 +18,7 @@ class Outcome(StrEnum):
     CONFIRMED = "confirmed"
     SUPERSEDED = "superseded"
     QUARANTINED = "quarantined"
+    BACKDATED = "backdated"
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,7 @@ class Known:
     """A fact with its current version (or its latest that was ever let in, when none is current).
 
     `vouched`: a person entered that version or let it in. `turned_down`: a person marked it stale. `agent_id` brought
-    it in.
+    it in. `decided_at` is since when it holds, or until when it held; `past` are the versions before it.
     """
 
     fact_id: UUID
@@ -47,6 +49,18 @@ class Known:
     pinned: bool = False
     vouched: bool = False
     turned_down: bool = False
+    decided_at: datetime | None = None
+    past: tuple["Past", ...] = ()
+
+
+@dataclass(frozen=True)
+class Past:
+    """A version that was let in and no longer holds."""
+
+    version_id: UUID
+    content: str
+    value: Decimal | None
+    unit: str
 
 
 @dataclass(frozen=True)
@@ -77,14 +91,16 @@ class Stated:
     source: Source = Source.AGENT
     agent_id: UUID | None = None
     doubts: tuple[str, ...] = ()
+    at: datetime | None = None
+    """When it was said, where that may have been before what is known by now: a conversation that is read late."""
 
 
 @dataclass(frozen=True)
 class Decision:
-    """`fact_id` is the fact confirmed, superseded or to be superseded; None when a new one is added.
+    """`fact_id` is the fact confirmed, superseded, to be superseded or added to; None when a new one is added.
 
-    `reason` is a code. What is quarantined has all its reasons in `doubts`, and in `version_id` the version that says
-    the same and waits already, if there is one.
+    `reason` is a code. What is quarantined has all its reasons in `doubts`. `version_id` is the version that says the
+    same and waits already, or held before.
     """
 
     outcome: Outcome
@@ -103,6 +119,7 @@ def decide(known: Sequence[Known], stated: Stated, held: Sequence[Held] = ()) ->
     - Equal type, entity and attribute with other content supersedes, unless the statement says that both hold, no
       attribute is given (then nothing says that the two are about the same thing), or several already stand side by
       side (then nothing says which of them is meant).
+    - What was said before that which it would supersede began to hold, or was marked stale, only joins its past.
     - What would supersede a fact that it may not (`contradiction`), what is doubted, and what a person turned down
       when the same writer brought it before, waits for a person. `held` are this writer's versions of that identity
       that wait or were turned down: a statement that says the same joins the one that is there.
@@ -159,7 +176,12 @@ def _placed(known: Sequence[Known], stated: Stated) -> Decision:
                 return Decision(Outcome.SUPERSEDED, fact.fact_id, "said_by_subject")
             return Decision(Outcome.CONFIRMED, fact.fact_id, "same_content")
     if stated.replaces is not None:
-        return Decision(Outcome.SUPERSEDED, stated.replaces, "replaces")
+        named = next((fact for fact in known if fact.fact_id == stated.replaces), None)
+        return (
+            _superseded(named, stated, "replaces")
+            if named
+            else Decision(Outcome.SUPERSEDED, stated.replaces, "replaces")
+        )
     if stated.coexists:
         return Decision(Outcome.ADDED, None, "coexists")
     if not same:
@@ -169,7 +191,17 @@ def _placed(known: Sequence[Known], stated: Stated) -> Decision:
     standing = [fact for fact in same if fact.is_current] or same
     if len(standing) > 1:
         return Decision(Outcome.ADDED, None, "several_stand")
-    return Decision(Outcome.SUPERSEDED, standing[0].fact_id, "same_attribute")
+    return _superseded(standing[0], stated, "same_attribute")
+
+
+def _superseded(target: Known, stated: Stated, reason: str) -> Decision:
+    """It takes the place of the target's version, unless it was said before that one was."""
+    if stated.at is None or target.decided_at is None or stated.at >= target.decided_at:
+        return Decision(Outcome.SUPERSEDED, target.fact_id, reason)
+    for past in target.past:
+        if _equal(past, stated):
+            return Decision(Outcome.CONFIRMED, target.fact_id, "same_content", version_id=past.version_id)
+    return Decision(Outcome.BACKDATED, target.fact_id, "said_before")
 
 
 def entity_key(entity: str) -> str:

@@ -23,6 +23,7 @@ from facts.decision import (
     Identity,
     Known,
     Outcome,
+    Past,
     Stated,
     attribute_key,
     contradiction,
@@ -119,7 +120,7 @@ def facts_record(
     written = [writer.write(stated, f"facts[{position}].") for position, stated in enumerate(facts)]
     subject.save(update_fields=["last_handle"])
     writer.count()
-    new = [one.version for one in written if one.outcome in (Outcome.ADDED, Outcome.SUPERSEDED)]
+    new = [one.version for one in written if one.outcome in (Outcome.ADDED, Outcome.SUPERSEDED, Outcome.BACKDATED)]
     index_versions(subject=subject, versions=new)
     return written
 
@@ -161,13 +162,14 @@ class _Writer:
                 source=Source.OPERATOR if self.approved else source,
                 agent_id=self.agent_id,
                 doubts=tuple(dict.fromkeys(doubt.code for doubt in doubts)),
+                at=stated.turn.occurred_at if self.extracted_by and stated.turn is not None else None,
             ),
             found.held,
         )
         target = next((fact for fact in (*found.known, *found.waiting) if fact.id == decision.fact_id), None)
         decision = self._within_churn(decision, target)
         if decision.outcome is Outcome.CONFIRMED and target is not None:
-            version = standing(target)
+            version = next((one for one in target.versions.all() if one.id == decision.version_id), standing(target))
             if not echo:
                 evidence_add(version, stated.turn, EvidenceKind.CONFIRMS)
         elif decision.version_id is not None:
@@ -180,6 +182,7 @@ class _Writer:
                 reason=decision.reason,
                 turn=None if echo else stated.turn,
                 waits=decision.outcome is Outcome.QUARANTINED,
+                past=decision.outcome is Outcome.BACKDATED,
                 approved=self.approved,
             )
             self.added += 1
@@ -516,11 +519,13 @@ def tally_add(subject: Subject, agent_id: UUID, versions: int) -> None:
 
 
 def standing(fact: Fact) -> FactVersion:
-    """Of a fact with prefetched versions: the current one, else the latest that was let in, else the latest."""
+    """Of a fact with prefetched versions: the current one, else the last of those let in to hold, else the latest."""
     versions = list(fact.versions.all())
     let_in = [version for version in versions if version.status in LET_IN]
     current = [version for version in let_in if version.status == Status.CURRENT]
-    return (current or let_in or versions)[0]
+    # A version may be added to the past of others: the highest number is not always the last that held.
+    held_last = sorted(let_in, key=lambda version: (version.valid_from, version.number), reverse=True)
+    return (current or held_last or versions)[0]
 
 
 def _let_in(fact: Fact) -> bool:
@@ -566,6 +571,14 @@ def _known(fact: Fact, version: FactVersion) -> Known:
         pinned=fact.pinned,
         vouched=version.source == Source.OPERATOR or version.approved_at is not None,
         turned_down=version.status == Status.STALE and _turned_down(version),
+        decided_at=version.valid_from
+        if version.status == Status.CURRENT
+        else max(version.status_at, version.valid_from),
+        past=tuple(
+            Past(one.id, one.content, one.value, one.unit)
+            for one in fact.versions.all()
+            if one.status in LET_IN and one.status != Status.CURRENT
+        ),
     )
 
 

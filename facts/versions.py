@@ -45,15 +45,19 @@ def version_append(
     note: str = "",
     turn: Turn | None = None,
     waits: bool = False,
+    past: bool = False,
     approved: bool = False,
 ) -> FactVersion:
     """Append a version. It becomes current, and the one that was is superseded; or it `waits` and changes nothing.
+
+    `past`: it held before others that are there already, and is superseded from the start.
 
     `turn` is where it was said. `approved`: a person lets it in for every agent.
     """
     numbers = list(fact.versions.order_by("-number").values_list("number", flat=True)[:1])
     begins = wording.valid_from or (turn.occurred_at if turn else timezone.now())
-    if not waits:
+    ends = _followed_at(fact, begins) if past else None
+    if not waits and not past:
         supersede_current(fact, actor=actor, reason=reason, since=begins)
     version = FactVersion.objects.create(
         workspace_id=fact.workspace_id,
@@ -73,7 +77,8 @@ def version_append(
         findings=[doubt.as_json() for doubt in wording.doubts],
         valid_from=begins,
         expires_at=wording.expires_at,
-        status=Status.QUARANTINED if waits else Status.CURRENT,
+        status=Status.QUARANTINED if waits else Status.SUPERSEDED if past else Status.CURRENT,
+        status_at=ends or timezone.now(),
         approved_at=timezone.now() if approved else None,
     )
     FactTransition.objects.create(
@@ -88,6 +93,12 @@ def version_append(
     )
     evidence_add(version, turn, EvidenceKind.STATES)
     return version
+
+
+def _followed_at(fact: Fact, begins: datetime) -> datetime | None:
+    """When the version that follows one of that time began to hold."""
+    later = FactVersion.objects.filter(fact=fact, status__in=LET_IN, valid_from__gt=begins).order_by("valid_from")
+    return later.values_list("valid_from", flat=True).first()
 
 
 def supersede_current(fact: Fact, *, actor: Actor, reason: str, since: datetime | None = None, note: str = "") -> None:
