@@ -41,6 +41,8 @@ from memoryhub.core.tenancy import in_workspace
 
 DEFAULT_OVERLAP = timedelta(hours=24)
 LONGEST_OVERLAP = timedelta(days=30)
+MOST_PER_MINUTE = 10_000_000
+REVOKE_REASONS = ("requested", "compromised", "no_longer_needed", "rotated", "other")
 
 
 @dataclass(frozen=True)
