@@ -11,7 +11,7 @@ from audit.models import Entry, Outcome
 from audit.services import receipt
 from facts.block import TURN_CHARACTERS
 from facts.decision import Outcome as WriteOutcome
-from facts.models import EvidenceKind, FactType, Source
+from facts.models import EvidenceKind, FactType, Source, Status
 from memoryhub.access.tokens import TOKEN_SCOPES
 from memoryhub.api.inputs import SURFACED_STATUSES
 from memoryhub.core.text import one_line
@@ -113,7 +113,7 @@ class FactOut(Output):
     status = serializers.ChoiceField(STATUSES, source="version.status")
     status_at = serializers.DateTimeField(source="version.status_at", help_text="Since when the status holds.")
     session_id = serializers.CharField(
-        source="version.session.external_id", allow_null=True, help_text="The session it was learned in."
+        source="told_in", allow_null=True, help_text="The session it was learned in, if that was one of this agent's."
     )
     valid_from = serializers.DateTimeField(source="version.valid_from")
     expires_at = serializers.DateTimeField(source="version.expires_at", allow_null=True)
@@ -174,7 +174,7 @@ class WorkingMemoryOut(ReceiptOut):
     recent_turns = RecentTurnOut(many=True)
     search_results = SearchResultOut(many=True, help_text='Filled with `format: "search_results"`.')
     omitted = serializers.IntegerField(help_text="Facts and turns that did not fit the budget.")
-    pending_turns = serializers.IntegerField(help_text="Items that are found by keyword only as yet.")
+    pending_turns = serializers.IntegerField(help_text="Turns of this person that were not read for facts yet.")
     degraded = serializers.ListField(child=serializers.CharField(), help_text="Parts that failed and were left out.")
     paused = serializers.ChoiceField(("surfacing",), allow_null=True, help_text=PAUSED_HELP)
 
@@ -182,7 +182,7 @@ class WorkingMemoryOut(ReceiptOut):
 class HitOut(Output):
     kind = serializers.ChoiceField(("fact", "turn"))
     id = serializers.UUIDField(help_text="Of the fact or the turn.")
-    session_id = serializers.CharField(allow_null=True)
+    session_id = serializers.CharField(allow_null=True, help_text="Null when it is another agent's.")
     turn_index = serializers.IntegerField(allow_null=True)
     role = serializers.ChoiceField(TurnRole.choices, allow_null=True)
     handle = serializers.CharField(allow_null=True)
@@ -264,7 +264,11 @@ class FactChangedOut(Output):
     fact_id = serializers.UUIDField()
     handle = serializers.CharField(source="fact.handle_text")
     version = serializers.IntegerField(source="number")
-    status = serializers.ChoiceField(STATUSES)
+    status = serializers.ChoiceField(
+        Status.choices,
+        help_text="`quarantined`: the change waits for a person, and the fact stays as it was. `rejected`: a person "
+        "turned the same change down before.",
+    )
 
 
 # Subjects
