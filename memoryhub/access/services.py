@@ -191,7 +191,7 @@ def key_revoke(*, key: ApiKey, actor: Actor, reason: str = "requested") -> ApiKe
         if revoked:
             data = {"agent_id": key.agent_id}
             record(actor, "key.revoked", ("api_key", key.id), workspace_id=key.workspace_id, reason=reason, data=data)
-        key.refresh_from_db()
+        key.refresh_from_db(fields=["revoked_at"])
     return key
 
 
