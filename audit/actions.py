@@ -38,6 +38,7 @@ SCOPES = OneOf(
 )
 MODES = OneOf(("stateless", "episodic", "full", "managed"))
 ROLES = OneOf(("viewer", "operator", "privacy_officer", "auditor", "admin"))
+SENSITIVE_KINDS = OneOf(("payment_card", "iban", "national_id", "secret", "phone", "email"))
 FACT_TYPES = OneOf(("preference", "decision", "constraint", "goal", "entity"))
 SOURCES = OneOf(("user", "agent", "operator", "tool", "import"))
 STATUSES = OneOf(("current", "superseded", "stale", "quarantined", "rejected"))
@@ -166,6 +167,8 @@ ACTIONS: Mapping[str, Action] = _table(
             "first_index": COUNT,
             "last_index": COUNT,
             "characters": COUNT,
+            "found": Many(SENSITIVE_KINDS, most=20),
+            "withheld": COUNT,
             "turn_ids": TURNS,
             "recall_id": UUID_,
         },

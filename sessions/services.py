@@ -1,7 +1,7 @@
 """Writing episodic memory. Every function runs in the caller's workspace transaction: check, write, record."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -12,8 +12,10 @@ from django.utils import timezone
 
 from audit.actors import Actor
 from audit.services import record
+from memoryhub.access.policy import WorkspacePolicy
+from memoryhub.access.screening import Screening, kinds_of
 from memoryhub.core.text import without_memory_blocks
-from sessions.content import MessageContent, compact_json, message_digest
+from sessions.content import MessageContent, compact_json, message_digest, read_content
 from sessions.exceptions import SessionOfAnother, TurnConflict, UnknownSession
 from sessions.indexing import index_turns
 from sessions.models import Session, Subject, Turn, TurnRole
@@ -21,6 +23,7 @@ from sessions.models import Session, Subject, Turn, TurnRole
 NAME_LENGTH = 256
 PAUSES = ("recording", "extraction", "surfacing")
 MAX_INDEX = 2**31 - 1
+DEFAULT_POLICY = WorkspacePolicy()
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,8 @@ class TurnInput:
     tool_result: Any = None
     occurred_at: datetime | None = None
     metadata: dict[str, Any] = field(default_factory=dict)
+    findings: tuple[dict[str, Any], ...] = ()
+    withheld: bool = False
 
     @property
     def holds_results(self) -> bool:
@@ -53,6 +58,27 @@ class TurnInput:
             tool_input=self.tool_input,
             tool_result=self.tool_result,
         )
+
+
+def screened_turn(turn: TurnInput, policy: WorkspacePolicy) -> TurnInput:
+    """`turn` as it may be kept: what `policy` redacts is gone from every part of it, with a note of what was found."""
+    screening = Screening(policy)
+    content = screening.json(turn.message.content, "content")
+    cleaned = replace(
+        turn,
+        name=screening.text(turn.name, "name"),
+        tool_input=screening.json(turn.tool_input, "tool_input"),
+        tool_result=screening.json(turn.tool_result, "tool_result"),
+        metadata=screening.json(turn.metadata, "metadata"),
+    )
+    if not screening.found:
+        return turn
+    return replace(
+        cleaned,
+        message=turn.message if content == turn.message.content else read_content(content),
+        findings=tuple(screening.findings),
+        withheld=screening.quarantine,
+    )
 
 
 @dataclass(frozen=True)
@@ -87,10 +113,13 @@ def turns_record(
     metadata: dict[str, Any] | None = None,
     extract: bool = True,
     withheld: str = "",
+    policy: WorkspacePolicy = DEFAULT_POLICY,
 ) -> Recorded:
     """Append turns to a session, which comes into being with its first ones. Idempotent by client id or index.
 
-    With `withheld`, a reason, the new ones are kept and neither surfaced nor extracted from.
+    Sensitive data is treated as `policy` says before anything else happens: what it redacts is kept nowhere, and a turn
+    that it quarantines is withheld. With `withheld`, a reason, all new ones are: kept, neither surfaced nor extracted
+    from.
 
     Raises SessionOfAnother when the session exists under another subject or agent, TurnConflict when an index or id
     is taken by other content; nothing is written then. While recording is paused for the subject nothing is kept.
@@ -100,6 +129,7 @@ def turns_record(
         record(actor, "turns.recorded", subject, subject=subject.id, reason="recording_paused", data={"recorded": 0})
         return Recorded(session_id=session_id, turns=(), recorded=0, duplicates=0, paused=True)
     now = timezone.now()
+    turns = [screened_turn(turn, policy) for turn in turns]
     session = _session_locked(
         workspace_id=workspace_id, subject=subject, agent_id=agent_id, external_id=session_id, at=_span(turns, now)
     )
@@ -117,7 +147,7 @@ def turns_record(
         session.turn_count += len(new)
         session.closed_at = None
         if metadata:
-            session.metadata = session.metadata | metadata
+            session.metadata = session.metadata | Screening(policy).json(metadata, "metadata")
         if extract and settings.EXTRACTOR != "none":
             # Kept while extraction is paused for the person too: it waits, and goes on when the pause ends.
             full = session.turn_count - session.turns_planned >= settings.EXTRACT_EVERY_TURNS
@@ -125,7 +155,9 @@ def turns_record(
         session.save(
             update_fields=["started_at", "last_turn_at", "turn_count", "closed_at", "metadata", "extract_due_at"]
         )
-        index_turns(subject=subject, session=session, turns=new)
+        # What is withheld is not sent to an embedder either; it is indexed when it is released.
+        index_turns(subject=subject, session=session, turns=[turn for turn in new if not turn.withheld_at])
+    found = kinds_of(finding for turn in new for finding in turn.findings)
     record(
         actor,
         "turns.recorded",
@@ -138,7 +170,8 @@ def turns_record(
             "orphans": sum(turn.orphan for turn in new),
             "characters": sum(len(turn.text) for turn in new),
         }
-        | ({"first_index": min(t.index for t in new), "last_index": max(t.index for t in new)} if new else {}),
+        | ({"first_index": min(t.index for t in new), "last_index": max(t.index for t in new)} if new else {})
+        | ({"found": found, "withheld": sum(turn.withheld_at is not None for turn in new)} if found else {}),
     )
     return Recorded(
         session_id=session_id,
@@ -283,6 +316,9 @@ def _place(session: Session, turns: Sequence[TurnInput], now: datetime) -> tuple
             metadata=turn.metadata,
             occurred_at=turn.occurred_at or now,
             digest=turn.digest,
+            findings=list(turn.findings),
+            withheld_at=now if turn.withheld else None,
+            withheld_reason="sensitive" if turn.withheld else "",
         )
         by_index[index] = row
         if turn.client_id is not None:

@@ -6,10 +6,12 @@ not decide otherwise.
 
 import json
 from enum import StrEnum
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from memoryhub.core.screening import LABELS, SENSITIVE, Kind
 
 
 class Treatment(StrEnum):
@@ -25,6 +27,17 @@ class Sharing(StrEnum):
 
     NOTHING = "nothing"
     SAID_BY_SUBJECT = "said_by_subject"
+
+
+SENSITIVE_DATA: dict[Kind, Treatment] = {
+    Kind.PAYMENT_CARD: Treatment.REDACT,
+    Kind.IBAN: Treatment.REDACT,
+    Kind.NATIONAL_ID: Treatment.REDACT,
+    Kind.SECRET: Treatment.REDACT,
+    Kind.PHONE: Treatment.ALLOW,
+    Kind.EMAIL: Treatment.ALLOW,
+}
+"""What is done with sensitive data where a workspace did not decide."""
 
 
 class WorkspacePolicy(BaseModel):
@@ -46,8 +59,8 @@ class WorkspacePolicy(BaseModel):
     sharing: Sharing = Sharing.SAID_BY_SUBJECT
     surface_tool_results: bool = False
 
-    # Sensitive data, by class of finding (memoryhub.core.screening); what is not named keeps its default there.
-    sensitive_data: dict[str, Treatment] = Field(default_factory=dict)
+    # Sensitive data, by class; what is not named is treated as in SENSITIVE_DATA.
+    sensitive_data: dict[Kind, Treatment] = Field(default_factory=dict)
     special_categories: Treatment = Treatment.QUARANTINE
     confidence_for_review: float = Field(default=0.5, ge=0, le=1)
 
@@ -55,6 +68,23 @@ class WorkspacePolicy(BaseModel):
     second_factor_roles: frozenset[str] = frozenset()
     idle_minutes: int = Field(default=120, ge=5, le=43_200)
     absolute_hours: int = Field(default=12, ge=1, le=720)
+
+    @field_validator("sensitive_data")
+    @classmethod
+    def _only_sensitive(cls, value: dict[Kind, Treatment]) -> dict[Kind, Treatment]:
+        for kind in value:
+            if kind not in SENSITIVE:
+                raise ValueError(f"{LABELS[kind]} is no class of sensitive data")
+        return value
+
+    def treatment(self, kind: Kind) -> Treatment:
+        """What is done with sensitive data of `kind`; what is not sensitive is always allowed."""
+        return self.sensitive_data.get(kind) or SENSITIVE_DATA.get(kind, Treatment.ALLOW)
+
+    @cached_property
+    def screened_kinds(self) -> frozenset[Kind]:
+        """The classes that are not simply allowed, and so have to be looked for."""
+        return frozenset(kind for kind in SENSITIVE if self.treatment(kind) is not Treatment.ALLOW)
 
     def turn_characters(self, deployment: int) -> int:
         """How long a turn may be where the deployment allows `deployment`."""

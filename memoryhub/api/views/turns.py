@@ -73,6 +73,7 @@ class Turns(ApiView):
                 actor=caller.actor,
                 metadata=body.get("metadata"),
                 extract=extracts,
+                policy=caller.policy,
             )
             if body.get("recall_id") and not recorded.paused:
                 _mark_cited(caller, body["recall_id"], turns)

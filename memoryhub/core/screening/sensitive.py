@@ -1,8 +1,8 @@
 """Sensitive data by its form and its check digits. Every pattern is anchored or bounded, so that no text is slow.
 
 Check digits come from python-stdnum, telephone numbers from phonenumbers, the forms of most secrets from
-detect-secrets. Of the latter its three patterns that backtrack without bound (JWT, npm, private keys) are written anew, and none that
-goes by entropy is used: in ordinary talk they find mostly nothing that matters.
+detect-secrets. Of the latter the three patterns that backtrack without bound (JWT, npm, private keys) are written
+anew, and none that goes by entropy is used: in ordinary talk they find mostly nothing that matters.
 """
 
 import re
