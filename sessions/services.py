@@ -272,7 +272,7 @@ def _place(session: Session, turns: Sequence[TurnInput], now: datetime) -> tuple
     client_ids = [turn.client_id for turn in turns if turn.client_id is not None]
     next_index = 0
     if session.turn_count:
-        known = session.turns.only("id", "index", "client_id", "digest", "session_id")
+        known = session.turns.only("id", "index", "client_id", "digest", "session_id", "findings")
         if indexes:
             by_index = {turn.index: turn for turn in known.filter(index__in=indexes)}
         if client_ids:

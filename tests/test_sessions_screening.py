@@ -45,7 +45,7 @@ def everything_kept(owner: str = "owner") -> str:
         tables = [row[0] for row in cursor.fetchall()]
         rows = []
         for table in tables:
-            cursor.execute(f'select t::text from "{table}" t')
+            cursor.execute(f'select t::text from "{table}" t')  # noqa: S608 - a table's own name
             rows += [row[0] for row in cursor.fetchall()]
     return "\n".join(rows)
 
@@ -60,6 +60,8 @@ def test_a_card_number_is_kept_nowhere(hub_db: str, api: ContractClient, agent: 
     sent = {"user_id": "maria", "turns": [PLACES[place]], "metadata": {"from": f"desk {CARD}"}}
     answer = api.send("POST", "/sessions/s1/turns", sent)
     assert answer.status_code == 201
+    [finding] = answer.json()["turns"][0]["findings"]
+    assert (finding["kind"], finding["treatment"]) == ("payment_card", "redact")
     embed_all(agent.workspace_id)
     kept = everything_kept()
     assert "1111 1111" not in kept and "4111111111111111" not in kept

@@ -12,8 +12,10 @@ from audit.services import receipt
 from facts.block import TURN_CHARACTERS
 from facts.decision import Outcome as WriteOutcome
 from facts.models import EvidenceKind, FactType, Source, Status
+from memoryhub.access.policy import Treatment
 from memoryhub.access.tokens import TOKEN_SCOPES
 from memoryhub.api.inputs import SURFACED_STATUSES
+from memoryhub.core.screening import SENSITIVE
 from memoryhub.core.text import one_line
 from sessions.models import Turn, TurnRole
 
@@ -61,10 +63,21 @@ class ErrorOut(Output):
 # Recording
 
 
+class FindingOut(Output):
+    kind = serializers.ChoiceField(sorted(kind.value for kind in SENSITIVE), help_text="A class; never the value.")
+    part = serializers.CharField(help_text="The part of the turn: `content`, `tool_input`, …")
+    count = serializers.IntegerField()
+    treatment = serializers.ChoiceField(
+        [Treatment.REDACT.value, Treatment.QUARANTINE.value],
+        help_text="`redact`: replaced by the name of its class. `quarantine`: the turn is kept and shown to nobody.",
+    )
+
+
 class RecordedTurnOut(Output):
     turn_index = serializers.IntegerField(source="index")
     id = serializers.UUIDField(help_text="The hub's id of the turn.")
     client_id = serializers.CharField(allow_null=True, help_text="Yours, where you gave one.")
+    findings = FindingOut(many=True, help_text="Sensitive data that was found in it, and what was done with it.")
 
 
 class ExtractionStateOut(Output):
