@@ -93,7 +93,10 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Extracted:
-    """A whole, valid answer for one window; never part of one. `raw` is the answer's text, kept by no one but tests."""
+    """A whole, valid answer for one window; never part of one. `raw` is the answer's text, kept by no one but tests.
+
+    `dropped` counts, by a code, what the answer stated and the extractor did not let through.
+    """
 
     facts: tuple[ExtractedFact, ...]
     model: str
@@ -101,11 +104,12 @@ class Extracted:
     usage: Usage = field(default_factory=Usage)
     request_id: str = ""
     raw: str = ""
+    dropped: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def extracted_by(self) -> str:
         """What each fact carries: who read it out of the turns."""
-        return f"{self.model}/{self.prompt_version}"
+        return f"{self.model}/{self.prompt_version}" if self.prompt_version else self.model
 
 
 CODES: Mapping[str, bool] = {
