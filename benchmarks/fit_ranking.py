@@ -152,7 +152,7 @@ def collect(subjects: Sequence[EvaluationSubject], cache: VectorCache, asked: di
 def load(subject: EvaluationSubject, workspace: Any, agent: Any, actor: Any, cache: VectorCache) -> None:
     from pgvector import HalfVector
 
-    from facts.models import FactType, Source
+    from facts.models import FactType
     from facts.services import FactInput, facts_record
     from memoryhub.core.search.models import Pending, Vector
     from memoryhub.core.search.texts import texts_of
@@ -191,8 +191,8 @@ def load(subject: EvaluationSubject, workspace: Any, agent: Any, actor: Any, cac
                 )
                 for fact in subject.facts
             ],
-            source=Source.IMPORT,
             actor=actor,
+            agent_id=agent.id,
         )
         waiting = list(Pending.objects.filter(workspace_id=workspace.id))
     for kind in ("turn", "fact"):
@@ -224,6 +224,8 @@ def ask(
     from facts.models import FactVersion
     from facts.retrieval import search
     from facts.retrieval.ranking import asks_when, fact_features, turn_features
+    from facts.visibility import Sight
+    from memoryhub.access.models import Agent
     from memoryhub.core.search.words import lexemes
     from memoryhub.core.tenancy import in_workspace
     from sessions.indexing import KIND
@@ -259,6 +261,7 @@ def ask(
             )
 
         where = {"workspace_id": workspace.id, "subject_id": person.id}
+        sight = Sight(Agent.objects.values_list("id", flat=True).get(workspace=workspace))
         for (text, wanted), vector in zip(questions, vectors, strict=True):
             when, words = asks_when(text), tuple(lexemes(text, config))
             for suffix, query in (
@@ -266,11 +269,11 @@ def ask(
                 ("_words_only", search.Query(text, config, words, None, None)),
             ):
                 found = search.scan_for(query, KIND, **where)
-                traits = search.turn_traits(found, query, workspace_id=workspace.id)
+                found, traits = search.turn_traits(found, query, workspace_id=workspace.id, sight=sight)
                 if traits:
                     note(f"turns{suffix}", found, turn_features(traits, when=when, own=query.in_first_person), wanted)
                 if subject.facts:
-                    found, _, of_facts = search.fact_candidates(query=query, **where)
+                    found, _, of_facts = search.fact_candidates(query=query, sight=sight, **where)
                     if of_facts:
                         note(f"facts{suffix}", found, fact_features(of_facts, when=when), wanted)
 

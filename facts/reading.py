@@ -1,7 +1,7 @@
 """Facts read one by one or in pages by an agent's key. Each reading is a recall: what is given out is in the log.
 
-What may be given: versions that are current, superseded or stale, of facts that are visible to the agent, of people
-whose memory may be surfaced.
+What may be given: versions that are current, superseded or stale and shown to the agent (facts/visibility.py), of
+people whose memory may be surfaced.
 """
 
 import time
@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Case, Prefetch, Q, QuerySet, When
+from django.db.models import Case, Exists, OuterRef, Prefetch, Q, QuerySet, When
 from django.utils import timezone
 
 from facts.decision import entity_key
@@ -19,10 +19,11 @@ from facts.exceptions import SurfacingPaused, UnknownFact
 from facts.models import Evidence, Fact, FactTransition, FactType, FactVersion, RecallKind, Status
 from facts.recall import Item, Receipted, surface
 from facts.retrieval.results import FactHit
+from facts.visibility import LET_IN, Sight, shown_versions
 from facts.working_memory import Viewpoint
 from sessions.models import Subject
 
-SURFACED_STATUSES = (Status.CURRENT, Status.SUPERSEDED, Status.STALE)
+SURFACED_STATUSES = LET_IN
 
 
 @dataclass(frozen=True)
@@ -59,14 +60,15 @@ def facts_page(*, view: Viewpoint, listing: FactListing, after: UUID | None, lim
     started = time.perf_counter()
     if not listing.subject.surfaceable:
         return FactPage(hits=(), recall=None, paused=True)
-    versions = _listed(view, listing).select_related("fact", "session").order_by("-id")
+    sight = view.sight()
+    versions = _listed(view, sight, listing).select_related("fact", "session").order_by("-id")
     if after is not None:
         versions = versions.filter(id__lt=after)
     rows = list(versions[: limit + 1])
     page = rows[:limit]
     recall = _surface(view, listing.subject, page, listing.as_settings() | {"limit": limit}, started)
     return FactPage(
-        hits=_hits(page),
+        hits=_hits(page, sight),
         recall=recall,
         next=page[-1].id if len(rows) > limit else None,
     )
@@ -78,21 +80,26 @@ def fact_read(*, view: Viewpoint, fact_id: UUID) -> FactPage:
     Raises UnknownFact when there is none for this agent, SurfacingPaused when nothing may be given now.
     """
     started = time.perf_counter()
-    fact = _readable(view, fact_id)
+    sight = view.sight()
+    fact = _readable(view, sight, fact_id)
     # The current version need not have the highest number: an earlier one may have been restored.
-    shown = list(_versions_of(fact).order_by(Case(When(status=Status.CURRENT, then=0), default=1), "-number")[:1])
+    shown = list(
+        _versions_of(fact, sight).order_by(Case(When(status=Status.CURRENT, then=0), default=1), "-number")[:1]
+    )
     if not shown:
         raise UnknownFact("fact_id", "There is no such fact.")
     recall = _surface(view, fact.subject, shown, {"fact_id": str(fact_id)}, started)
-    return FactPage(hits=_hits(shown), recall=recall)
+    return FactPage(hits=_hits(shown, sight), recall=recall)
 
 
 def fact_versions_page(*, view: Viewpoint, fact_id: UUID, after: int | None, limit: int) -> FactPage:
     """A fact's versions with their evidence and the history of their status. Raises as `fact_read`."""
     started = time.perf_counter()
-    fact = _readable(view, fact_id)
-    versions = _versions_of(fact).prefetch_related(
-        Prefetch("evidence", queryset=Evidence.objects.select_related("turn__session").order_by("created_at", "id")),
+    sight = view.sight()
+    fact = _readable(view, sight, fact_id)
+    evidence = Evidence.objects.filter(sight.turns("turn__")).select_related("turn__session")
+    versions = _versions_of(fact, sight).prefetch_related(
+        Prefetch("evidence", queryset=evidence.order_by("created_at", "id")),
         Prefetch("transitions", queryset=FactTransition.objects.order_by("at", "id")),
     )
     if after is not None:
@@ -103,44 +110,44 @@ def fact_versions_page(*, view: Viewpoint, fact_id: UUID, after: int | None, lim
     page = rows[:limit]
     recall = _surface(view, fact.subject, page, {"fact_id": str(fact_id), "versions": True}, started)
     return FactPage(
-        hits=_hits(page),
+        hits=_hits(page, sight),
         recall=recall,
         next=page[-1].number if len(rows) > limit else None,
     )
 
 
-def visible_facts(*, workspace_id: UUID, agent_id: UUID | None) -> QuerySet[Fact]:
-    """The facts that an agent may see or change: everybody's and its own."""
-    return Fact.objects.filter(
-        Q(visible_to__isnull=True) | Q(visible_to=agent_id), workspace_id=workspace_id
-    ).select_related("subject")
+def visible_facts(*, workspace_id: UUID, sight: Sight) -> QuerySet[Fact]:
+    """The facts that an agent may see or change: those of which something is shown to it, and what it wrote itself."""
+    known = Q(shown_versions(sight))
+    if sight.agent_id is not None:
+        known |= Q(Exists(FactVersion.objects.filter(fact=OuterRef("pk"), agent_id=sight.agent_id)))
+    return Fact.objects.filter(sight.facts(), known, workspace_id=workspace_id).select_related("subject")
 
 
-def visible_fact(*, workspace_id: UUID, agent_id: UUID | None, fact_id: UUID) -> Fact:
+def visible_fact(*, workspace_id: UUID, sight: Sight, fact_id: UUID) -> Fact:
     """Raises UnknownFact for a fact that is not there, or not there for this agent."""
-    fact = visible_facts(workspace_id=workspace_id, agent_id=agent_id).filter(pk=fact_id).first()
+    fact = visible_facts(workspace_id=workspace_id, sight=sight).filter(pk=fact_id).first()
     if fact is None:
         raise UnknownFact("fact_id", "There is no such fact.")
     return fact
 
 
-def _readable(view: Viewpoint, fact_id: UUID) -> Fact:
-    fact = visible_fact(workspace_id=view.workspace_id, agent_id=view.agent_id, fact_id=fact_id)
+def _readable(view: Viewpoint, sight: Sight, fact_id: UUID) -> Fact:
+    fact = visible_fact(workspace_id=view.workspace_id, sight=sight, fact_id=fact_id)
     if not fact.subject.surfaceable:
         raise SurfacingPaused("fact_id", "Nothing about this person is given out now.")
     return fact
 
 
-def _versions_of(fact: Fact) -> QuerySet[FactVersion]:
-    return fact.versions.filter(status__in=SURFACED_STATUSES).select_related("fact", "session").order_by("-number")
+def _versions_of(fact: Fact, sight: Sight) -> QuerySet[FactVersion]:
+    shown = fact.versions.filter(sight.versions(), status__in=SURFACED_STATUSES)
+    return shown.select_related("fact", "session").order_by("-number")
 
 
-def _listed(view: Viewpoint, listing: FactListing) -> QuerySet[FactVersion]:
+def _listed(view: Viewpoint, sight: Sight, listing: FactListing) -> QuerySet[FactVersion]:
     now = timezone.now()
     versions = FactVersion.objects.filter(
-        Q(fact__visible_to__isnull=True) | Q(fact__visible_to=view.agent_id),
-        workspace_id=view.workspace_id,
-        fact__subject=listing.subject,
+        sight.versions(), workspace_id=view.workspace_id, fact__subject=listing.subject
     )
     if listing.type is not None:
         versions = versions.filter(fact__type=listing.type)
@@ -173,5 +180,5 @@ def _surface(
     )
 
 
-def _hits(versions: Sequence[FactVersion]) -> tuple[FactHit, ...]:
-    return tuple(FactHit(version=version, score=0.0, scores={}) for version in versions)
+def _hits(versions: Sequence[FactVersion], sight: Sight) -> tuple[FactHit, ...]:
+    return tuple(FactHit(version=version, score=0.0, scores={}, told_in=sight.told_in(version)) for version in versions)

@@ -1,13 +1,14 @@
 """Search over a person's memory by an agent: facts and turns in one list, recorded as a recall."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from facts.models import FactType, RecallKind
 from facts.recall import Item, Receipted, surface
 from facts.retrieval.results import FactHit, TurnHit
 from facts.retrieval.search import loaded, prepare_query, search_facts, search_turns
+from facts.visibility import Sight
 from facts.working_memory import Viewpoint
 from memoryhub.core.tenancy import in_workspace
 from sessions.models import Subject
@@ -58,6 +59,7 @@ def memory_search(*, view: Viewpoint, ask: SearchRequest) -> Found:
             return Found(degraded=degraded)
         if not subject.surfaceable:
             return Found(degraded=degraded, paused=True)
+        sight = view.sight()
         hits: list[FactHit | TurnHit] = []
         candidates: list[FactHit] = []
         if "fact" in ask.kinds:
@@ -69,18 +71,20 @@ def memory_search(*, view: Viewpoint, ask: SearchRequest) -> Found:
                 threshold=ask.score_threshold,
                 min_similarity=ask.min_similarity,
                 types=ask.types,
-                agent_id=view.agent_id,
+                sight=sight,
             )
-            hits += loaded(facts.hits)
+            hits += loaded(facts.hits, sight)
             candidates += facts.candidates
         if "turn" in ask.kinds:
-            hits += search_turns(
+            turns = search_turns(
                 workspace_id=view.workspace_id,
                 subject_id=subject.id,
                 query=query,
                 top_k=ask.top_k,
+                sight=sight,
                 min_score=ask.score_threshold,
             )
+            hits += [replace(hit, told_in=_told_in(hit, sight)) for hit in turns]
         hits.sort(key=lambda hit: -hit.score)
         del hits[ask.top_k :]
         recall = surface(
@@ -98,6 +102,11 @@ def memory_search(*, view: Viewpoint, ask: SearchRequest) -> Found:
             audit_data={"top_k": ask.top_k, "score_threshold": ask.score_threshold},
         )
         return Found(hits=tuple(hits), degraded=degraded, recall=recall)
+
+
+def _told_in(hit: TurnHit, sight: Sight) -> str | None:
+    session = hit.turn.session
+    return session.external_id if session.agent_id == sight.agent_id else None
 
 
 def _item(hit: FactHit | TurnHit) -> Item:

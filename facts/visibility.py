@@ -24,9 +24,13 @@ LET_IN = (Status.CURRENT, Status.SUPERSEDED, Status.STALE)
 OWN = (Source.AGENT, Source.USER)
 """What an agent may bring in without a person: its own words, and what was said to it."""
 
-# `v` is the version. The parameters are those of `Sight.parameters`.
-VERSION_SHOWN = """
-    (v.approved_at is not null or v.source = any(%(shared)s) or v.source = any(%(own)s) and v.agent_id = %(agent)s)"""
+
+def version_shown(alias: str) -> str:
+    """The condition on a version as SQL, whatever its status. The parameters are those of `Sight.parameters`."""
+    return (
+        f"({alias}.approved_at is not null or {alias}.source = any(%(shared)s)"
+        f" or {alias}.agent_id = %(agent)s and {alias}.source = any(%(own)s))"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +71,20 @@ class Sight:
         )
 
     def parameters(self) -> dict[str, Any]:
-        """What VERSION_SHOWN wants to know."""
+        """What `version_shown` wants to know."""
         return {
             "agent": self.agent_id,
             "shared": [source.value for source in self.shared_sources],
             "own": [source.value for source in OWN],
         }
+
+    def told_in(self, version: FactVersion) -> str | None:
+        """The caller's id of the session a version was learned in, where that is the agent's own.
+
+        Another agent's is its own affair, and made of words of its own choice.
+        """
+        session = version.session
+        return session.external_id if session is not None and session.agent_id == self.agent_id else None
 
     def turns(self, prefix: str = "") -> Q:
         """The condition on turns; `prefix` leads to them."""

@@ -15,12 +15,14 @@ from django.utils import timezone
 
 from audit.actors import Actor
 from facts.block import RENDERING, Block, BlockFact, BlockTurn, build_block
+from facts.extraction.windows import unread_turns
 from facts.models import FactType, FactVersion, Recall, RecalledItem, RecallKind, Status
 from facts.recall import Item, Receipted, surface
 from facts.retrieval.results import FactHit, FactSearch
 from facts.retrieval.search import CANDIDATES_SHOWN, Query, loaded, prepare_query, search_facts
+from facts.visibility import Sight, policy_of, sight_of
 from memoryhub.access.models import MemoryMode
-from memoryhub.core.search.services import pending_count
+from memoryhub.access.policy import WorkspacePolicy
 from memoryhub.core.tenancy import in_workspace
 from memoryhub.core.tokens import estimate_tokens
 from sessions.exceptions import UnknownSession
@@ -91,6 +93,12 @@ class Viewpoint:
     agent_id: UUID | None
     mode: MemoryMode = MemoryMode.FULL
     kind: RecallKind = RecallKind.WORKING_MEMORY
+    policy: WorkspacePolicy | None = None
+    """As the request found it; else it is read when it is needed."""
+
+    def sight(self) -> Sight:
+        """What may be shown to this agent. Called in the workspace's transaction."""
+        return sight_of(agent_id=self.agent_id, policy=self.policy or policy_of(self.workspace_id))
 
 
 def working_memory(*, view: Viewpoint, ask: MemoryRequest) -> WorkingMemory:
@@ -115,13 +123,14 @@ def working_memory(*, view: Viewpoint, ask: MemoryRequest) -> WorkingMemory:
             return WorkingMemory(degraded=_degraded(query))
         if not subject.surfaceable:
             return WorkingMemory(paused=True, degraded=_degraded(query))
-        found = _search(subject, query, view, ask) if query is not None else FactSearch()
-        previous, turns = _recent_turns(subject, view, ask)
+        sight = view.sight()
+        found = _search(subject, query, view, ask, sight) if query is not None else FactSearch()
+        previous, turns = _recent_turns(subject, view, ask, sight)
         block, hits = _build(found.hits, previous, turns, view, ask)
         kept = {turn.key for turn in block.turns}
         shown = tuple(turn for turn in turns if turn.id in kept)
         # Counted in the same transaction: the answer says what it could not have known yet.
-        pending = pending_count(workspace_id=view.workspace_id, subject_id=subject.id)
+        pending = unread_turns(subject)
         recall = surface(
             workspace_id=view.workspace_id,
             subject=subject,
@@ -160,7 +169,7 @@ def _degraded(query: Query | None) -> tuple[str, ...]:
     return tuple(query.degraded) if query is not None else ()
 
 
-def _search(subject: Subject, query: Query, view: Viewpoint, ask: MemoryRequest) -> FactSearch:
+def _search(subject: Subject, query: Query, view: Viewpoint, ask: MemoryRequest, sight: Sight) -> FactSearch:
     """The `top_k` best facts: of each the version that holds and, if it passed too, the latest that it replaced."""
     found = search_facts(
         workspace_id=view.workspace_id,
@@ -170,13 +179,13 @@ def _search(subject: Subject, query: Query, view: Viewpoint, ask: MemoryRequest)
         threshold=ask.threshold,
         min_similarity=ask.min_similarity,
         types=ask.types,
-        agent_id=view.agent_id,
+        sight=sight,
     )
     best_facts = list(dict.fromkeys(hit.version.fact_id for hit in found.hits))[: ask.top_k]
     known = {hit.version.id: hit for hit in (*found.candidates, *found.hits)}
     holding = {
-        version.fact_id: replace(known.get(version.id, UNSCORED), version=version)
-        for version in _holding(subject, view, ask, best_facts)
+        version.fact_id: replace(known.get(version.id, UNSCORED), version=version, told_in=sight.told_in(version))
+        for version in _holding(subject, sight, ask, best_facts)
     }
     chosen = []
     past = []
@@ -187,8 +196,8 @@ def _search(subject: Subject, query: Query, view: Viewpoint, ask: MemoryRequest)
             replaced = [hit for hit in found.hits if hit.version.fact_id == fact_id and _is_past(hit)]
             past += sorted(replaced, key=lambda hit: -hit.version.number)[:1]
     # What is left of them is pinned: it enters whatever is asked.
-    hits = (*chosen, *loaded(past), *holding.values())
-    candidates = loaded(found.candidates) if view.kind == RecallKind.PREVIEW else found.candidates
+    hits = (*chosen, *loaded(past, sight), *holding.values())
+    candidates = loaded(found.candidates, sight) if view.kind == RecallKind.PREVIEW else found.candidates
     return FactSearch(hits=hits, candidates=candidates)
 
 
@@ -199,11 +208,11 @@ def _is_past(hit: FactHit) -> bool:
     return hit.version.status != Status.CURRENT
 
 
-def _holding(subject: Subject, view: Viewpoint, ask: MemoryRequest, facts: Sequence[UUID]) -> QuerySet[FactVersion]:
+def _holding(subject: Subject, sight: Sight, ask: MemoryRequest, facts: Sequence[UUID]) -> QuerySet[FactVersion]:
     """The versions that hold now and may be shown: those of `facts`, and the pinned ones."""
     pinned = Q(fact__pinned=True, fact__type__in=ask.types) if ask.types else Q(fact__pinned=True)
     return FactVersion.objects.filter(
-        Q(fact__visible_to__isnull=True) | Q(fact__visible_to=view.agent_id),
+        sight.versions(),
         Q(expires_at__isnull=True) | Q(expires_at__gt=timezone.now()),
         Q(fact__in=facts) | pinned,
         fact__subject=subject,
@@ -211,7 +220,9 @@ def _holding(subject: Subject, view: Viewpoint, ask: MemoryRequest, facts: Seque
     ).select_related("fact", "session")
 
 
-def _recent_turns(subject: Subject, view: Viewpoint, ask: MemoryRequest) -> tuple[Session | None, list[Turn]]:
+def _recent_turns(
+    subject: Subject, view: Viewpoint, ask: MemoryRequest, sight: Sight
+) -> tuple[Session | None, list[Turn]]:
     """The last turns, oldest first, of the session before this one: the named one, or this agent's latest."""
     sessions = Session.objects.filter(subject=subject)
     if ask.previous_session_id is not None:
@@ -226,7 +237,7 @@ def _recent_turns(subject: Subject, view: Viewpoint, ask: MemoryRequest) -> tupl
         return previous, []
     spoken = (TurnRole.USER, TurnRole.ASSISTANT)
     latest = (
-        previous.turns.filter(role__in=spoken)
+        previous.turns.filter(sight.turns(), role__in=spoken)
         .exclude(text="")
         .order_by("-index")
         .defer("content", "metadata", "digest")
@@ -297,10 +308,18 @@ def _same_block(view: Viewpoint, ask: MemoryRequest, started: float) -> WorkingM
         .select_related("version__fact", "version__session", "turn__session")
         .order_by("rank")
     )
-    versions = [item.version for item in items if item.version]
-    if not items or any(version.status in (Status.QUARANTINED, Status.REJECTED) for version in versions):
+    sight = view.sight()
+    may = [
+        sight.shows(item.version) if item.version else item.turn is not None and sight.shows_turn(item.turn)
+        for item in items
+    ]
+    if not items or not all(may):
         return None
-    hits = tuple(FactHit(item.version, item.score or 0.0, item.scores) for item in items if item.version)
+    hits = tuple(
+        FactHit(item.version, item.score or 0.0, item.scores, told_in=sight.told_in(item.version))
+        for item in items
+        if item.version
+    )
     turns = tuple(item.turn for item in items if item.turn)
     # An erased item took its row along: then the block no longer holds what it says it holds.
     if len(items) != kept.item_count:

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 from audit.actors import Actor
-from facts.models import Fact, FactType, Source
+from facts.models import Fact, FactType
 from facts.services import FactInput, facts_record
 from memoryhub.access.models import Agent
 from memoryhub.core.tenancy import in_workspace
@@ -62,9 +62,9 @@ def remember(agent: Agent, *, user_id: str = "cust_48213", said: str = "My budge
                         turn=recorded.turns[0],
                     )
                 ],
-                source=Source.USER,
                 actor=actor,
                 agent_id=agent.id,
+                extracted_by="patterns/1",
             )
         return Remembered(session.subject, session, Fact.objects.get(pk=written.version.fact_id))
 
@@ -80,7 +80,6 @@ def many_facts(agent: Agent, subject: Subject, count: int) -> None:
                 )
                 for number in range(count)
             ],
-            source=Source.AGENT,
             actor=Actor.agent(agent.id),
             agent_id=agent.id,
         )

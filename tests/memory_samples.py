@@ -4,7 +4,7 @@ from datetime import date
 from uuid import UUID, uuid4
 
 from audit.actors import Actor
-from facts.models import ErasedEvidence, Extraction, ExtractionBatch, ExtractionDay, FactType, Source
+from facts.models import ErasedEvidence, Extraction, ExtractionBatch, ExtractionDay, FactType
 from facts.services import FactInput, Written, facts_record
 from facts.working_memory import MemoryRequest, Viewpoint, working_memory
 from memoryhub.access.models import Agent, MemoryMode, Role, Workspace
@@ -41,7 +41,6 @@ def learn(agent: Agent, content: str, *, user: str = "alice", **fact: object) ->
         [written] = facts_record(
             subject=subject,
             facts=[FactInput(content=content, **given)],  # type: ignore[arg-type]
-            source=Source.AGENT,
             actor=Actor.agent(agent.id),
             agent_id=agent.id,
         )

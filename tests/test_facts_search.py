@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 from django.conf import LazySettings
 from django.utils import timezone
-from memory_samples import embed_all, learn, say
+from memory_samples import embed_all, learn, say, viewpoint
 
 from audit.actors import Actor
 from facts.models import Fact, FactType, FactVersion, Status
@@ -21,13 +21,13 @@ def find(agent: Agent, text: str, *, user: str = "alice", **limits: object) -> F
     query = prepare_query(text, text_config="english")
     with in_workspace(agent.workspace_id):
         subject = Subject.objects.get(external_id=user)
-        given = {"top_k": 5, "agent_id": agent.id} | limits
+        given = {"top_k": 5, "sight": viewpoint(agent).sight()} | limits
         return search_facts(workspace_id=agent.workspace_id, subject_id=subject.id, query=query, **given)  # type: ignore[arg-type]
 
 
 def contents(agent: Agent, found: FactSearch) -> list[str]:
     with in_workspace(agent.workspace_id):
-        return [hit.version.content for hit in loaded(found.hits)]
+        return [hit.version.content for hit in loaded(found.hits, viewpoint(agent).sight())]
 
 
 def turns(agent: Agent, text: str, *, user: str = "alice", top_k: int = 5, min_score: float = 0.0) -> list[TurnHit]:
@@ -35,7 +35,12 @@ def turns(agent: Agent, text: str, *, user: str = "alice", top_k: int = 5, min_s
     with in_workspace(agent.workspace_id):
         subject = Subject.objects.get(external_id=user)
         return search_turns(
-            workspace_id=agent.workspace_id, subject_id=subject.id, query=query, top_k=top_k, min_score=min_score
+            workspace_id=agent.workspace_id,
+            subject_id=subject.id,
+            query=query,
+            top_k=top_k,
+            sight=viewpoint(agent).sight(),
+            min_score=min_score,
         )
 
 
@@ -117,7 +122,9 @@ def test_what_may_not_be_surfaced_is_not_even_a_candidate(remembered: Agent, sta
         FactVersion.objects.filter(content="The shop runs on AWS").update(status=status)
     found = find(remembered, "Which cloud provider do we use?")
     with in_workspace(remembered.workspace_id):
-        assert "The shop runs on AWS" not in [hit.version.content for hit in loaded(found.candidates)]
+        assert "The shop runs on AWS" not in [
+            hit.version.content for hit in loaded(found.candidates, viewpoint(remembered).sight())
+        ]
 
 
 def test_an_expired_fact_is_not_found(remembered: Agent) -> None:
@@ -129,10 +136,12 @@ def test_an_expired_fact_is_not_found(remembered: Agent) -> None:
 
 def test_a_fact_kept_for_one_agent_is_found_by_it_alone(remembered: Agent, actor: Actor) -> None:
     with in_workspace(remembered.workspace_id):
+        FactVersion.objects.update(approved_at=timezone.now())
         Fact.objects.filter(attribute="cloud_provider").update(visible_to=remembered)
         other = agent_get_or_create(workspace_id=remembered.workspace_id, name="other", actor=actor)
     assert "The shop runs on AWS" in contents(remembered, find(remembered, "cloud provider"))
-    assert "The shop runs on AWS" not in contents(remembered, find(other, "cloud provider"))
+    found = contents(other, find(other, "cloud provider"))
+    assert "The shop runs on AWS" not in found and len(found) == 3
 
 
 def test_a_fact_is_found_by_what_was_said_when_it_was_learned(agent: Agent) -> None:

@@ -16,6 +16,8 @@ class FactHit:
     scores: Mapping[str, float]
     similarity: float | None = None
     """Raw cosine of the query and the content; None without vectors."""
+    told_in: str | None = None
+    """The caller's id of the session it was learned in, where that is the agent's own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +27,8 @@ class TurnHit:
     turn: Turn
     score: float
     scores: Mapping[str, float]
+    told_in: str | None = None
+    """As of a fact."""
 
 
 @dataclass(frozen=True, slots=True)

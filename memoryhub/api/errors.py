@@ -6,11 +6,13 @@
 
 import logging
 from collections.abc import Mapping
+from datetime import UTC
 from typing import Any
 
 from django.core.exceptions import PermissionDenied, RequestDataTooBig
 from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.utils import timezone
 from django.views import defaults
 from rest_framework import exceptions, status
 from rest_framework.response import Response
@@ -20,6 +22,7 @@ from facts.exceptions import (
     NotPossible,
     RecordingPaused,
     SurfacingPaused,
+    TooManyFacts,
     UnknownFact,
     VersionConflict,
 )
@@ -44,6 +47,7 @@ DOMAIN_ERRORS: tuple[tuple[type[RecordingError | FactError], int, str], ...] = (
     (SurfacingPaused, status.HTTP_403_FORBIDDEN, "surfacing_paused"),
     (RecordingPaused, status.HTTP_409_CONFLICT, "recording_paused"),
     (NotPossible, status.HTTP_409_CONFLICT, "not_possible"),
+    (TooManyFacts, status.HTTP_429_TOO_MANY_REQUESTS, "too_many_facts"),
 )
 
 # What DRF itself raises.
@@ -124,7 +128,9 @@ def exception_handler(exc: Exception, context: Mapping[str, Any]) -> Response | 
     if isinstance(exc, RecordingError | FactError):
         for kind, status_code, code in DOMAIN_ERRORS:
             if isinstance(exc, kind):
-                return Response(error_body(code, exc.message, {exc.field: [exc.message]}), status=status_code)
+                headers = {"Retry-After": str(_seconds_of_today())} if kind is TooManyFacts else None
+                body = error_body(code, exc.message, {exc.field: [exc.message]})
+                return Response(body, status=status_code, headers=headers)
         return None
     if isinstance(exc, OperationalError | InterfaceError):
         # The class alone: a server's message may quote a row.
@@ -148,6 +154,12 @@ def exception_handler(exc: Exception, context: Mapping[str, Any]) -> Response | 
     if wait := getattr(exc, "wait", None):
         headers["Retry-After"] = str(int(wait))
     return Response(_body(exc), status=exc.status_code, headers=headers)
+
+
+def _seconds_of_today() -> int:
+    """How many are left, in UTC, by whose days is counted what an agent writes."""
+    now = timezone.now().astimezone(UTC)
+    return 86_400 - (now.hour * 3600 + now.minute * 60 + now.second)
 
 
 def _body(exc: exceptions.APIException) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from audit.models import Entry, Outcome
 from audit.services import receipt
 from facts.block import TURN_CHARACTERS
 from facts.decision import Outcome as WriteOutcome
-from facts.models import EvidenceKind, FactType, Source, Status
+from facts.models import EvidenceKind, Extraction, ExtractionState, FactType, Source, Status
 from memoryhub.access.policy import Treatment
 from memoryhub.access.tokens import TOKEN_SCOPES
 from memoryhub.api.inputs import SURFACED_STATUSES
@@ -319,6 +319,64 @@ class SubjectTokenOut(Output):
     subject_id = serializers.UUIDField(source="token.subject_id")
     scopes = serializers.ListField(child=serializers.ChoiceField(sorted(scope.value for scope in TOKEN_SCOPES)))
     expires_at = serializers.DateTimeField(source="token.expires_at")
+
+
+# Extraction
+
+
+class ExtractionOut(Output):
+    """One window of turns, read for facts once. Holds no content."""
+
+    extraction_id = serializers.UUIDField(source="id")
+    session_id = serializers.CharField(source="session.external_id", help_text="Yours.")
+    subject_id = serializers.UUIDField(help_text="The hub's id of the person.")
+    first_index = serializers.IntegerField(help_text="Of the window's first turn.")
+    last_index = serializers.IntegerField()
+    turns = serializers.SerializerMethodField(help_text="How many; a turn that came late has a window of its own.")
+    state = serializers.ChoiceField(ExtractionState.choices)
+    attempts = serializers.IntegerField()
+    error = serializers.CharField(help_text="The code of the last failure; empty after success.")
+    counts = serializers.DictField(
+        child=serializers.IntegerField(), help_text="What became of the facts: how many were added, confirmed, …"
+    )
+    extracted_by = serializers.SerializerMethodField(help_text="The model, and the version of its prompt.")
+    input_tokens = serializers.IntegerField()
+    output_tokens = serializers.IntegerField()
+    cache_read_tokens = serializers.IntegerField()
+    cache_write_tokens = serializers.IntegerField()
+    cost_usd = serializers.FloatField(allow_null=True, help_text="Null when no price is known for the model.")
+    provider_request_id = serializers.CharField(source="request_id", help_text="For the provider's support.")
+    created_at = serializers.DateTimeField()
+    next_attempt_at = serializers.SerializerMethodField(help_text="Null when none follows.")
+    finished_at = serializers.DateTimeField(allow_null=True)
+
+    def get_turns(self, row: Extraction) -> int:
+        return len(row.indexes)
+
+    def get_extracted_by(self, row: Extraction) -> str:
+        return f"{row.model}/{row.prompt_version}" if row.prompt_version else row.model
+
+    @extend_schema_field(serializers.DateTimeField(allow_null=True))
+    def get_next_attempt_at(self, row: Extraction) -> str | None:
+        waits = row.state in (ExtractionState.DUE, ExtractionState.FAILED)
+        return serializers.DateTimeField().to_representation(row.next_attempt_at) if waits else None
+
+
+class ExtractionPageOut(Output):
+    extractions = ExtractionOut(many=True, help_text="Newest first.")
+    next = serializers.CharField(allow_null=True, help_text=NEXT_HELP)
+
+
+class ReplayedOut(Output):
+    replay_id = serializers.UUIDField(source="id", help_text="Its progress is under /replays/<replay_id>.")
+    windows = serializers.IntegerField(help_text="How many wait again.")
+
+
+class ReplayProgressOut(Output):
+    windows = serializers.IntegerField()
+    done = serializers.IntegerField()
+    dead = serializers.IntegerField(help_text="Given up on again.")
+    waiting = serializers.IntegerField()
 
 
 # Audit

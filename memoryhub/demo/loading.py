@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from audit.actors import Actor
 from audit.services import record
-from facts.models import FactType, Source
+from facts.models import FactType
 from facts.services import FactInput, facts_record
 from memoryhub.access.models import Agent
 from memoryhub.core.tenancy import in_workspace
@@ -71,7 +71,7 @@ def _load_session(agent: Agent, actor: Actor, user_id: str, session: dict, began
             )
             for fact in session["facts"]
         ],
-        source=Source.USER,
         actor=actor,
         agent_id=agent.id,
+        extracted_by="demonstration",
     )

@@ -134,7 +134,7 @@ class FactDetail(ApiView):
         if "mentions" in body:
             body["mentions"] = tuple(body["mentions"])
         with self.workspace():
-            fact = visible_fact(workspace_id=caller.workspace_id, agent_id=caller.agent_id, fact_id=fact_id)
+            fact = visible_fact(workspace_id=caller.workspace_id, sight=viewpoint(caller).sight(), fact_id=fact_id)
             version = fact_correct(fact=fact, actor=caller.actor, source=Source.AGENT, agent_id=caller.agent_id, **body)
         return _changed(version)
 
@@ -180,7 +180,7 @@ class FactStale(ApiView):
         body = self.body(FactStaleIn)
         caller = self.caller
         with self.workspace():
-            fact = visible_fact(workspace_id=caller.workspace_id, agent_id=caller.agent_id, fact_id=fact_id)
+            fact = visible_fact(workspace_id=caller.workspace_id, sight=viewpoint(caller).sight(), fact_id=fact_id)
             version = fact_mark_stale(fact=fact, actor=caller.actor, **body)
         return _changed(version)
 
@@ -202,7 +202,7 @@ class FactRestore(ApiView):
         body = self.body(FactRestoreIn)
         caller = self.caller
         with self.workspace():
-            fact = visible_fact(workspace_id=caller.workspace_id, agent_id=caller.agent_id, fact_id=fact_id)
+            fact = visible_fact(workspace_id=caller.workspace_id, sight=viewpoint(caller).sight(), fact_id=fact_id)
             version = fact_restore(fact=fact, actor=caller.actor, number=body.pop("version"), **body)
         return _changed(version)
 
@@ -257,9 +257,7 @@ def _write(caller: Caller, stated: Sequence[dict[str, Any]], *, several: bool) -
             for position, place in zip(positions[user_id], places, strict=True)
         ]
         try:
-            done = facts_record(
-                subject=subject, facts=inputs, source=Source.AGENT, actor=caller.actor, agent_id=caller.agent_id
-            )
+            done = facts_record(subject=subject, facts=inputs, actor=caller.actor, agent_id=caller.agent_id)
         except FactError as error:
             error.field = _as_sent(error.field, places)
             raise
@@ -310,7 +308,7 @@ def _replaced(caller: Caller, subject: Subject, named: str | None, place: str) -
     """The fact that `named` names, by id or by handle."""
     if named is None:
         return None
-    facts = visible_facts(workspace_id=caller.workspace_id, agent_id=caller.agent_id).filter(subject=subject)
+    facts = visible_facts(workspace_id=caller.workspace_id, sight=viewpoint(caller).sight()).filter(subject=subject)
     handle = HANDLE.match(named)
     if handle:
         found = facts.filter(handle=int(handle[1])).first()

@@ -143,6 +143,7 @@ def viewpoint(caller: Caller) -> Viewpoint:
         actor=caller.actor,
         agent_id=caller.agent_id,
         mode=caller.mode,
+        policy=caller.policy,
     )
 
 
@@ -172,7 +173,7 @@ def _hit(hit: FactHit | TurnHit) -> dict[str, Any]:
         return scored | {
             "kind": "turn",
             "id": turn.id,
-            "session_id": turn.session.external_id,
+            "session_id": hit.told_in,
             "turn_index": turn.index,
             "role": turn.role,
             "handle": None,
@@ -185,7 +186,7 @@ def _hit(hit: FactHit | TurnHit) -> dict[str, Any]:
     return scored | {
         "kind": "fact",
         "id": version.fact_id,
-        "session_id": version.session.external_id if version.session else None,
+        "session_id": hit.told_in,
         "turn_index": None,
         "role": None,
         "handle": version.fact.handle_text,

@@ -4,7 +4,7 @@ Nothing is approximated and nothing is cut off: the database hands over the cosi
 postings of the query's lexemes as packed arrays, and what is left to do is arithmetic on them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -74,6 +74,12 @@ class Scan:
         # Equal sums in the order of ids: the same query gives the same answer.
         order = front[np.lexsort((self.keys[front], -both[front]))]
         return [UUID(bytes=self.ids[at].tobytes()) for at in order]
+
+    def without(self, items: Collection[UUID]) -> "Scan":
+        """The same search as if `items` were not there."""
+        keys = np.array([item.int & 0xFFFF_FFFF_FFFF_FFFF for item in items], dtype=np.uint64)
+        kept = ~np.isin(self.keys, keys)
+        return Scan(self.keys[kept], self.ids[kept], self.words[kept], self.cosines[kept], self.most_words)
 
     def signals(self, items: Sequence[UUID]) -> list[Signals]:
         """The signals of each of `items`, in their order; nothing but zeros for one that was not found."""
