@@ -200,6 +200,7 @@ SPECTACULAR_SETTINGS = {
         {"name": "Recording", "description": "Conversations, verbatim."},
         {"name": "Memory", "description": "What an agent is given, with a receipt."},
         {"name": "Facts", "description": "What is known, with every version of it."},
+        {"name": "Extraction", "description": "How conversations are read for facts, and what was given up on."},
         {"name": "Subjects", "description": "The people remembered."},
         {"name": "Tokens", "description": "Short-lived credentials that are good for one person."},
         {"name": "Audit", "description": "Who did what."},

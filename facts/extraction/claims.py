@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from audit.actors import Actor
 from audit.services import record
-from facts.extraction.interface import SPLIT
+from facts.extraction.interface import CODES, SPLIT
 from facts.extraction.windows import EXTRACTING, may_be_read
 from facts.models import OPEN_STATES, Extraction, ExtractionState
 from memoryhub.core.observability import metrics
@@ -26,6 +26,8 @@ SUSPECT = Q(deaths__gte=SUSPECT_DEATHS) | Q(state=ExtractionState.RUNNING, death
 
 WORKER_DIED = "worker_died"
 INTERNAL_ERROR = "internal_error"
+FAILURES = (*sorted(CODES), INTERNAL_ERROR, WORKER_DIED)
+"""Every cause that an attempt or a dead letter can have."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,8 @@ class DeadLetterFilter:
     """Which dead letters are meant; what is left out does not restrict."""
 
     error: str = ""
-    session_id: UUID | None = None
+    session: str = ""
+    """As the caller named it."""
     subject_id: UUID | None = None
     before: datetime | None = None
     since: datetime | None = None
@@ -32,7 +33,7 @@ class DeadLetterFilter:
         found = Extraction.objects.filter(workspace_id=workspace_id, state=ExtractionState.DEAD)
         for lookup, value in (
             ("error", self.error),
-            ("session", self.session_id),
+            ("session__external_id", self.session),
             ("subject", self.subject_id),
             ("finished_at__lt", self.before),
             ("finished_at__gte", self.since),
@@ -83,7 +84,7 @@ def dead_letters_replay(*, workspace_id: UUID, which: DeadLetterFilter, actor: A
 def dead_letters_put_back(*, workspace_id: UUID, which: DeadLetterFilter, actor: Actor, replay: UUID) -> int:
     """Up to AT_ONCE of them, in the caller's transaction; returns how many."""
     now = timezone.now()
-    rows = list(which.of(workspace_id).select_for_update(skip_locked=True).order_by("id")[:AT_ONCE])
+    rows = list(which.of(workspace_id).select_for_update(skip_locked=True, of=("self",)).order_by("id")[:AT_ONCE])
     if not rows:
         return 0
     Extraction.objects.filter(pk__in=[row.pk for row in rows]).update(

@@ -138,6 +138,7 @@ FACT_CORRECTED = sent(
 )
 FACT_STALE = sent("No longer true", {"reason": "contradicted", "note": "They dropped the migration."})
 FACT_RESTORED = sent("Back to version 1", {"version": 1})
+DEAD_LETTERS_REPLAY = sent("Those of an outage", {"error": "overloaded", "since": "2026-03-01T09:00:00Z"})
 SUBJECT_LOOKUP = sent("By your id", {"user_id": "maria@example.com"})
 SUBJECT_TOKEN = sent(
     "For the tools of one conversation",

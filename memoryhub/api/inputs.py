@@ -8,7 +8,8 @@ from rest_framework import serializers
 from audit.actors import ActorKind
 from audit.models import Outcome
 from facts.decision import entity_key
-from facts.models import FactType, Status
+from facts.extraction.claims import FAILURES
+from facts.models import ExtractionState, FactType, Status
 from memoryhub.access.tokens import DEFAULT_TTL, LONGEST_TTL, TOKEN_SCOPES
 from memoryhub.api.fields import (
     POSTGRES_INT,
@@ -302,6 +303,36 @@ class FactQuery(PageQuery):
             raise serializers.ValidationError({"user_id": ["Name one person, by user_id or by subject_id."]})
         if "as_of" in attrs and "status" in attrs:
             raise serializers.ValidationError({"status": ["With as_of the status then counts, not the one of now."]})
+        return attrs
+
+
+class ExtractionQuery(PageQuery):
+    state = OneOf(ExtractionState.choices, required=False)
+    error = OneOf(FAILURES, required=False, help_text="The code of the last failure.")
+    session_id = ExternalId(required=False, help_text="Yours.")
+    subject_id = serializers.UUIDField(required=False, help_text="The hub's id of the person.")
+
+
+class DeadLetterFilterIn(Input):
+    error = OneOf(FAILURES, required=False, help_text="The cause.")
+    session_id = ExternalId(required=False, help_text="Yours.")
+    subject_id = serializers.UUIDField(required=False, help_text="The hub's id of the person.")
+    since = Timestamp(required=False, help_text="Given up from this moment on.")
+    before = Timestamp(required=False, help_text="Given up before this moment.")
+
+
+class DeadLetterQuery(DeadLetterFilterIn, PageQuery):
+    pass
+
+
+class DeadLetterReplayIn(DeadLetterFilterIn):
+    ids = serializers.ListField(child=serializers.UUIDField(), min_length=1, max_length=1_000, required=False)
+    all = Flag(required=False, help_text="Every one of them. Instead of the others.")
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        named = attrs.keys() - {"all"}
+        if bool(named) == bool(attrs.get("all")):
+            raise serializers.ValidationError({"all": ["Name which ones, or say `all`: one of the two."]})
         return attrs
 
 

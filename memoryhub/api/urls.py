@@ -3,6 +3,15 @@
 from django.urls import path
 
 from memoryhub.api.views.audit import AuditLog
+from memoryhub.api.views.extractions import (
+    DeadLetterDetail,
+    DeadLetterReplay,
+    DeadLetters,
+    DeadLettersReplay,
+    ExtractionDetail,
+    Extractions,
+    Replay,
+)
 from memoryhub.api.views.facts import FactDetail, FactRestore, Facts, FactStale, FactVersions
 from memoryhub.api.views.memory import Cited, Search, WorkingMemoryView
 from memoryhub.api.views.subjects import (
@@ -39,5 +48,12 @@ urlpatterns = [
     path("subjects/<uuid:subject_id>/pause", SubjectPause.as_view(), name="subject-pause"),
     path("subjects/<uuid:subject_id>/resume", SubjectResume.as_view(), name="subject-resume"),
     path("subject-tokens", SubjectTokens.as_view(), name="subject-tokens"),
+    path("extractions", Extractions.as_view(), name="extractions"),
+    path("extractions/<uuid:extraction_id>", ExtractionDetail.as_view(), name="extraction"),
+    path("dead-letters", DeadLetters.as_view(), name="dead-letters"),
+    path("dead-letters/replay", DeadLettersReplay.as_view(), name="dead-letters-replay"),
+    path("dead-letters/<uuid:extraction_id>", DeadLetterDetail.as_view(), name="dead-letter"),
+    path("dead-letters/<uuid:extraction_id>/replay", DeadLetterReplay.as_view(), name="dead-letter-replay"),
+    path("replays/<uuid:replay_id>", Replay.as_view(), name="replay"),
     path("audit", AuditLog.as_view(), name="audit"),
 ]

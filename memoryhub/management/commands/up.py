@@ -24,7 +24,10 @@ from memoryhub.core.processes import memory_of_children
 from memoryhub.core.supervisor import Child, Stopped, Supervisor, spawn
 
 # What runs beside the web server: the name of the process and its management command.
-BACKGROUND = {"worker": "qcluster", "indexer": "indexer"}
+BACKGROUND = {"worker": ("qcluster",), "indexer": ("indexer",)} | {
+    name: ("extractor", "--name", name)
+    for name in (f"extractor-{number}" for number in range(1, settings.EXTRACTOR_WORKERS + 1))
+}
 READY_WITHIN = 60.0  # seconds
 HOPELESS = 4  # starts of the web server without an answer
 
@@ -86,7 +89,7 @@ class Command(BaseCommand):
         for name, command in BACKGROUND.items():
             # Without the database it would only die again; the web server can at least say what is missing.
             ready = server.ready if server is not None else None
-            supervisor.start(Child(name, partial(start_command, name, command), ready=ready))
+            supervisor.start(Child(name, partial(start_command, name, *command), ready=ready))
 
         host, port = listener.getsockname()[:2]
         begun = time.monotonic()
@@ -165,8 +168,8 @@ def start_web(listener: socket.socket, *, workers: int) -> "subprocess.Popen[byt
     )
 
 
-def start_command(name: str, command: str) -> "subprocess.Popen[bytes]":
-    return spawn([sys.executable, "manage.py", command], env=environment(name), cwd=settings.BASE_DIR)
+def start_command(name: str, *command: str) -> "subprocess.Popen[bytes]":
+    return spawn([sys.executable, "manage.py", *command], env=environment(name), cwd=settings.BASE_DIR)
 
 
 def environment(process: str) -> dict[str, str]:
