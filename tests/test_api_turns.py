@@ -46,8 +46,8 @@ def test_turns_are_kept_verbatim_and_in_order(api: ContractClient, workspace: Wo
     assert (turns[0].name, turns[0].metadata) == ("Maria", {"mood": "calm"})
     assert turns[0].occurred_at == datetime(2026, 3, 1, 8, 30, tzinfo=UTC)
     assert body["turns"] == [
-        {"turn_index": 0, "id": str(turns[0].id), "client_id": "m1"},
-        {"turn_index": 1, "id": str(turns[1].id), "client_id": None},
+        {"turn_index": 0, "id": str(turns[0].id), "client_id": "m1", "findings": []},
+        {"turn_index": 1, "id": str(turns[1].id), "client_id": None, "findings": []},
     ]
     assert (body["session_id"], body["recorded"], body["duplicates"], body["paused"]) == ("s1", 2, 0, None)
 
