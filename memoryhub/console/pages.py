@@ -25,8 +25,21 @@ class NavItem:
 
 NAVIGATION: tuple[tuple[str, tuple[NavItem, ...]], ...] = (
     ("", (NavItem("overview", "Overview", "overview"),)),
-    ("Memory", (NavItem("subjects", "Subjects", "subject-list"),)),
+    (
+        "Memory",
+        (
+            NavItem("subjects", "Subjects", "subject-list"),
+            NavItem("dead-letters", "Dead letters", "dead-letters", Permission.EXTRACTIONS_VIEW),
+        ),
+    ),
     ("Governance", (NavItem("audit", "Audit log", "audit-log", Permission.AUDIT_READ),)),
+    (
+        "Workspace",
+        (
+            NavItem("agents", "Agents and keys", "agent-list", Permission.AGENTS_MANAGE),
+            NavItem("settings", "Settings", "settings", Permission.SETTINGS_MANAGE),
+        ),
+    ),
 )
 
 

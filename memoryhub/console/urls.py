@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from memoryhub.console.views import audit_log, entrance, facts, overview, subjects
+from memoryhub.console.views import agents, audit_log, dead_letters, entrance, facts, overview, settings, subjects
 
 WORKSPACE = "w/<slug:workspace>/"
 
@@ -22,5 +22,19 @@ urlpatterns = [
     path(f"{WORKSPACE}facts/<uuid:fact_id>/stale/", facts.fact_stale_post, name="fact-stale"),
     path(f"{WORKSPACE}facts/<uuid:fact_id>/restore/", facts.fact_restore_post, name="fact-restore"),
     path(f"{WORKSPACE}facts/<uuid:fact_id>/pin/", facts.fact_pin_post, name="fact-pin"),
+    path(f"{WORKSPACE}dead-letters/", dead_letters.dead_letter_list, name="dead-letters"),
+    path(f"{WORKSPACE}dead-letters/replay/", dead_letters.dead_letter_replay, name="dead-letter-replay"),
+    path(
+        f"{WORKSPACE}dead-letters/replays/<uuid:replay_id>/",
+        dead_letters.dead_letter_progress,
+        name="dead-letter-progress",
+    ),
     path(f"{WORKSPACE}audit/", audit_log.audit_log, name="audit-log"),
+    path(f"{WORKSPACE}agents/", agents.agent_list, name="agent-list"),
+    path(f"{WORKSPACE}agents/new/", agents.agent_create, name="agent-create"),
+    path(f"{WORKSPACE}agents/<uuid:agent_id>/mode/", agents.agent_mode, name="agent-mode"),
+    path(f"{WORKSPACE}agents/<uuid:agent_id>/keys/new/", agents.key_new, name="key-new"),
+    path(f"{WORKSPACE}keys/<uuid:key_id>/rotate/", agents.key_rotate_view, name="key-rotate"),
+    path(f"{WORKSPACE}keys/<uuid:key_id>/revoke/", agents.key_revoke_view, name="key-revoke"),
+    path(f"{WORKSPACE}settings/", settings.workspace_settings, name="settings"),
 ]
