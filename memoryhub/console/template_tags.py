@@ -14,6 +14,7 @@ from django.utils.safestring import SafeString, mark_safe
 from audit.actions import ACTIONS
 from audit.reasons import REASONS
 from facts.models import Status
+from memoryhub.console.extraction import CAUSES
 
 register = template.Library()
 
@@ -122,6 +123,12 @@ def outcome(value: str) -> str:
 def reason(code: str) -> str:
     """A reason's code in words."""
     return REASONS.get(code, code)
+
+
+@register.filter
+def cause(code: str) -> str:
+    """Why a window could not be read, in words."""
+    return CAUSES.get(code, code)
 
 
 @register.filter
