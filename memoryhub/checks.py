@@ -101,6 +101,32 @@ def embedder_is_complete(**kwargs: Any) -> list[CheckMessage]:
     return found
 
 
+@register()
+def extractor_is_complete(**kwargs: Any) -> list[CheckMessage]:
+    if settings.EXTRACTOR != "claude":
+        return []
+    from facts.extraction.claude import has_prompt, missing_package
+
+    found: list[CheckMessage] = []
+    if extra := missing_package(settings.EXTRACT_PROVIDER):
+        found.append(
+            Error(
+                f"EXTRACT_PROVIDER={extra} needs packages that are not installed.",
+                hint=f"pip install 'memoryhub[server,{extra}]'",
+                id="memoryhub.E011",
+            )
+        )
+    if not has_prompt(settings.EXTRACT_PROMPT):
+        found.append(
+            Error(
+                f"EXTRACT_PROMPT={settings.EXTRACT_PROMPT!r} is no prompt of this version of the hub.",
+                hint="Leave it out, or name a file of facts/extraction/prompts without its ending.",
+                id="memoryhub.E012",
+            )
+        )
+    return found
+
+
 @register(Tags.security)
 def data_directory_is_private(**kwargs: Any) -> list[CheckMessage]:
     try:
@@ -284,6 +310,7 @@ CHECKS: tuple[Callable[..., list[CheckMessage]], ...] = (
     debug_is_private,
     secret_key_is_secret,
     embedder_is_complete,
+    extractor_is_complete,
     data_directory_is_private,
     metrics_token_is_long,
     public_hosts_use_https,

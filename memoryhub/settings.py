@@ -83,6 +83,12 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "django.contrib.humanize",
     "django.contrib.postgres",
+    "allauth",
+    "allauth.account",
+    "allauth.mfa",
+    "allauth.socialaccount",
+    "allauth.socialaccount.providers.openid_connect",
+    "allauth.usersessions",
     "django_filters",
     "django_htmx",
     "django_q",
@@ -100,6 +106,9 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "memoryhub.console.timeouts.TimeoutMiddleware",
+    "allauth.account.middleware.AccountMiddleware",
+    "allauth.usersessions.middleware.UserSessionsMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
@@ -123,11 +132,69 @@ TEMPLATES = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
+                "allauth.account.context_processors.account",
             ],
             "libraries": {"console": "memoryhub.console.template_tags"},
         },
     },
 ]
+
+# Signing in.
+AUTHENTICATION_BACKENDS = ["allauth.account.auth_backends.AuthenticationBackend"]
+ACCOUNT_ADAPTER = "memoryhub.console.signin.AccountAdapter"
+ACCOUNT_LOGIN_METHODS = {"username", "email"}
+ACCOUNT_SIGNUP_FIELDS = ["username*", "password1*"]
+ACCOUNT_EMAIL_VERIFICATION = "none"
+ACCOUNT_EMAIL_NOTIFICATIONS = False
+ACCOUNT_SESSION_REMEMBER = True
+ACCOUNT_LOGOUT_ON_PASSWORD_CHANGE = False
+ACCOUNT_REAUTHENTICATION_TIMEOUT = 300
+ACCOUNT_FORMS = {"login": "memoryhub.console.signin.SignInForm"}
+# Wrong passwords: of one account, and from one address whatever the account.
+ACCOUNT_RATE_LIMITS = {"login": "60/m/ip", "login_failed": "10/10m/key,60/10m/ip", "reauthenticate": "10/m/user"}
+# How many proxies that add to X-Forwarded-For stand before the hub: without it every address is the proxy's.
+ALLAUTH_TRUSTED_PROXY_COUNT = env.int("TRUSTED_PROXIES", default=0)
+MFA_ADAPTER = "memoryhub.console.signin.SecondFactorAdapter"
+MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
+MFA_PASSKEY_LOGIN_ENABLED = True
+MFA_TOTP_ISSUER = "MemoryHub"
+# Browsers allow passkeys over plain HTTP on localhost alone.
+MFA_WEBAUTHN_ALLOW_INSECURE_ORIGIN = not env.bool("HTTPS", default=False)
+USERSESSIONS_TRACK_ACTIVITY = True
+
+SOCIALACCOUNT_ADAPTER = "memoryhub.console.signin.SingleSignOnAdapter"
+SOCIALACCOUNT_STORE_TOKENS = False
+OIDC_SERVER_URL = env.str("OIDC_SERVER_URL", default="")
+OIDC_NAME = env.str("OIDC_NAME", default="single sign-on")
+OIDC_ALLOWED_DOMAINS = [domain.lower() for domain in env.list("OIDC_ALLOWED_DOMAINS", default=[])]
+SOCIALACCOUNT_PROVIDERS = {
+    "openid_connect": {
+        "OAUTH_PKCE_ENABLED": True,
+        "APPS": [
+            {
+                "provider_id": "sso",
+                "name": OIDC_NAME,
+                "client_id": env.str("OIDC_CLIENT_ID", default=""),
+                "secret": env.str("OIDC_CLIENT_SECRET", default=""),
+                "settings": {"server_url": OIDC_SERVER_URL, "oauth_pkce_enabled": True},
+            }
+        ]
+        if OIDC_SERVER_URL
+        else [],
+    }
+}
+# Invitations are mailed where this names a server: smtp://user:password@host:587/?tls=True
+EMAIL_CONFIG = env.email_url("EMAIL_URL", default="dummymail://")
+vars().update(EMAIL_CONFIG)
+DEFAULT_FROM_EMAIL = env.str("EMAIL_FROM", default="memoryhub@localhost")
+# Counts of failed sign-ins have to hold in every process.
+CACHES = {
+    "default": {
+        "BACKEND": "django.core.cache.backends.db.DatabaseCache",
+        "LOCATION": "access_cache",
+        "OPTIONS": {"MAX_ENTRIES": 100_000},
+    }
+}
 
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
@@ -245,6 +312,18 @@ if EMBEDDER not in ("minilm", "openai", "none"):
 EXTRACTOR = env.str("EXTRACTOR", default="claude" if env.str("ANTHROPIC_API_KEY", default="") else "patterns")
 if EXTRACTOR not in ("none", "patterns", "claude"):
     sys.exit(f"EXTRACTOR={EXTRACTOR!r} is not known: use claude, patterns or none.")
+# Claude, when EXTRACTOR=claude. The SDK's own variables (AWS_REGION, CLOUD_ML_REGION, …) say where the others are.
+EXTRACT_PROVIDER = env.str("EXTRACT_PROVIDER", default="anthropic")
+if EXTRACT_PROVIDER not in ("anthropic", "bedrock", "vertex"):
+    sys.exit(f"EXTRACT_PROVIDER={EXTRACT_PROVIDER!r} is not known: use anthropic, bedrock or vertex.")
+ANTHROPIC_API_KEY = env.str("ANTHROPIC_API_KEY", default="")
+ANTHROPIC_BASE_URL = env.str("ANTHROPIC_BASE_URL", default="")
+EXTRACT_MODEL = env.str("EXTRACT_MODEL", default="")
+EXTRACT_PROMPT = env.str("EXTRACT_PROMPT", default="v1")
+EXTRACT_TIMEOUT = env.float("EXTRACT_TIMEOUT", default=60.0)
+EXTRACT_MAX_TOKENS = env.int("EXTRACT_MAX_TOKENS", default=8_000)
+# Off for a model or platform that cannot be held to a schema: it is then asked for in words, and checked all the same.
+EXTRACT_STRUCTURED = env.bool("EXTRACT_STRUCTURED", default=True)
 EXTRACT_AFTER_IDLE_SECONDS = env.int("EXTRACT_AFTER_IDLE_SECONDS", default=900)
 EXTRACT_EVERY_TURNS = env.int("EXTRACT_EVERY_TURNS", default=20)
 EXTRACT_WINDOW_TURNS = env.int("EXTRACT_WINDOW_TURNS", default=40)

@@ -104,6 +104,8 @@ def logging_config(*, level: str = "INFO", messages: bool = False) -> dict[str, 
             "anthropic": {"level": "WARNING"},
             "httpx": {"level": "WARNING"},
             "httpcore": {"level": "WARNING"},
+            "httpx2": {"level": "WARNING"},
+            "httpcore2": {"level": "WARNING"},
             "gunicorn.access": {"level": "CRITICAL"},
             # A line for every task; what our tasks do they log themselves.
             "django-q": {"level": "WARNING"},
