@@ -186,7 +186,7 @@ def _form_fields(name: str, info: FieldInfo) -> dict[str, forms.Field]:
                     *CHOICES[Treatment].items(),
                 ],
                 required=False,
-                label=LABELS[one].capitalize(),
+                label=LABELS[one][0].upper() + LABELS[one][1:],
             )
             for one in _kinds()
         }
