@@ -38,6 +38,8 @@ SCOPES = OneOf(
 )
 MODES = OneOf(("stateless", "episodic", "full", "managed"))
 ROLES = OneOf(("viewer", "operator", "privacy_officer", "auditor", "admin"))
+SIGN_IN_METHODS = OneOf(("password", "sso", "passkey"))
+FACTORS = OneOf(("totp", "webauthn", "recovery_codes"))
 SENSITIVE_KINDS = OneOf(("payment_card", "iban", "national_id", "secret", "phone", "email"))
 FACT_TYPES = OneOf(("preference", "decision", "constraint", "goal", "entity"))
 SOURCES = OneOf(("user", "agent", "operator", "tool", "import"))
@@ -91,6 +93,7 @@ VERSION: Mapping[str, Shape] = {
     "extracted_by": NAME_,
     "agent_id": UUID_,
     "findings": Many(CODE_, most=20),
+    "found": Many(SENSITIVE_KINDS, most=20),
 }
 
 EXTRACTION: Mapping[str, Shape] = {
@@ -251,10 +254,21 @@ ACTIONS: Mapping[str, Action] = _table(
         {"agent_id": UUID_, "scopes": Many(SCOPES, most=20), "expires_at": INSTANT, "mode": MODES, "session": FLAG},
     ),
     Action("user.created", "An account was made.", {"superuser": FLAG}),
-    Action("user.signed_in", "A person signed in."),
+    Action("user.signed_in", "A person signed in.", {"method": SIGN_IN_METHODS, "second_factor": FLAG}),
     Action("user.sign_in_failed", "A sign-in was refused.", {"attempts": COUNT}),
     Action("user.signed_out", "A person signed out."),
+    Action("user.signed_out_everywhere", "A person ended their other sign-ins."),
+    Action("user.session_expired", "A sign-in ended because its time was over."),
     Action("user.password_reset", "A password was replaced."),
+    Action("user.password_changed", "A person changed their password."),
+    Action("user.second_factor_added", "A second factor was set up.", {"factor": FACTORS}),
+    Action("user.second_factor_removed", "A second factor was taken away.", {"factor": FACTORS}),
+    Action("user.second_factor_failed", "A code or passkey was refused.", {"factor": FACTORS}),
+    Action("user.sso_linked", "An account was joined with one of the identity provider."),
+    Action("invitation.created", "Somebody was invited.", {"role": ROLES, "expires_at": INSTANT}),
+    Action("invitation.accepted", "An invitation was used.", {"role": ROLES}),
+    Action("invitation.revoked", "An invitation was taken back."),
+    Action("invitation.refused", "A link that does not work, or no longer, was opened."),
     Action("member.added", "A person was given a role in a workspace.", {"role": ROLES, "user_id": UUID_}),
     Action("member.changed", "A person's role changed.", {"role": ROLES, "before": ROLES, "user_id": UUID_}),
     Action("member.removed", "A person left a workspace.", {"role": ROLES, "user_id": UUID_}),

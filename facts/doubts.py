@@ -9,6 +9,7 @@ from typing import Any
 
 from facts.models import Source
 from memoryhub.access.policy import Treatment, WorkspacePolicy
+from memoryhub.core.screening import SUSPICIOUS, screen
 
 CONTENT_CHARACTERS = 4_000
 """What a fact may say: it is one sentence."""
@@ -18,19 +19,20 @@ MARKS_STALE, RESTORES = "marks_stale", "restores"
 
 @dataclass(frozen=True, slots=True)
 class Doubt:
-    """One reason to wait. `start` and `end` are its place in the content, in characters."""
+    """One reason to wait. What was found in the content has a kind and a place there, in characters."""
 
     code: str
+    kind: str = ""
     start: int | None = None
     end: int | None = None
 
     def as_json(self) -> dict[str, Any]:
-        placed = {"start": self.start, "end": self.end} if self.start is not None else {}
+        placed = {"kind": self.kind, "start": self.start, "end": self.end} if self.kind else {}
         return {"code": self.code, **placed}
 
     @classmethod
     def of_json(cls, stored: Mapping[str, Any]) -> "Doubt":
-        return cls(stored["code"], stored.get("start"), stored.get("end"))
+        return cls(stored["code"], stored.get("kind", ""), stored.get("start"), stored.get("end"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,8 @@ class Heard:
     extracted: bool = False
     confidence: float = 1.0
     special_category: str = ""
+    labels: tuple[str, ...] = ()
+    """What else of it is shown: what it is about, its unit, whom it mentions."""
     only_echo: bool = False
     turn_withheld: bool = False
     written_today: int = 0
@@ -61,6 +65,13 @@ def doubts_about(heard: Heard, policy: WorkspacePolicy) -> Iterator[Doubt]:
         yield Doubt("special_category")
     if heard.extracted and heard.confidence < policy.confidence_for_review:
         yield Doubt("low_confidence")
+    for one in screen(heard.content, kinds=SUSPICIOUS | policy.screened_kinds):
+        if one.kind in SUSPICIOUS:
+            yield Doubt("suspicious", one.kind.value, one.start, one.end)
+        elif policy.treatment(one.kind) is Treatment.QUARANTINE:
+            yield Doubt("sensitive_data", one.kind.value, one.start, one.end)
+    if any(screen(label, kinds=SUSPICIOUS) for label in heard.labels):
+        yield Doubt("suspicious")
     if len(heard.content) > CONTENT_CHARACTERS:
         yield Doubt("too_long")
     if heard.written_today >= policy.facts_per_day:

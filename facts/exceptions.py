@@ -22,6 +22,14 @@ class NotPossible(FactError):
     """The fact's present state does not allow it."""
 
 
+class PlanChanged(FactError):
+    """What was decided on is not what would be done by now."""
+
+
+class OwnWork(FactError):
+    """Nobody reviews what they wrote themselves."""
+
+
 class TooManyFacts(FactError):
     """The agent wrote far more about this person today than it may. Nothing was kept of this."""
 

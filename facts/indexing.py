@@ -5,7 +5,7 @@ from uuid import UUID
 
 from facts.models import FactVersion
 from memoryhub.access.models import Workspace
-from memoryhub.core.search.services import Document, index
+from memoryhub.core.search.services import Document, index, remove
 from memoryhub.core.search.words import lexemes
 from sessions.models import Subject
 
@@ -22,6 +22,16 @@ def index_versions(*, subject: Subject, versions: Sequence[FactVersion]) -> None
         subject_id=subject.id,
         kind=KIND,
         documents=[Document(version.id, lexemes(_searched(version), config)) for version in versions],
+    )
+
+
+def unindex_versions(*, subject: Subject, versions: Sequence[FactVersion]) -> None:
+    """Take `versions` out of the index: they are found no more."""
+    remove(
+        workspace_id=subject.workspace_id,
+        subject_id=subject.id,
+        kind=KIND,
+        items=[version.id for version in versions],
     )
 
 

@@ -168,6 +168,7 @@ class FactTransition(models.Model):
     reason = models.CharField(max_length=40, help_text="A code.")
     note = models.TextField(blank=True, default="", help_text="A person's own words; erased with the subject.")
     written_with = models.CharField(max_length=64, blank=True, default="", help_text="The credential's public prefix.")
+    superseded_by = models.UUIDField(null=True, blank=True, help_text="The version that took its place.")
     at = models.DateTimeField(default=timezone.now)
 
     class Meta:

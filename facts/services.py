@@ -49,6 +49,7 @@ from facts.versions import (
 )
 from facts.visibility import LET_IN, Sight, policy_of, sight_of
 from memoryhub.access.policy import WorkspacePolicy
+from memoryhub.access.screening import Screening, kinds_of
 from sessions.models import Subject, Turn
 
 A_DAY = timedelta(days=1)
@@ -143,6 +144,7 @@ class _Writer:
         self.echoed: dict[UUID, tuple[Span, ...]] = {}
 
     def write(self, stated: FactInput, place: str = "") -> Written:
+        stated, redacted = _screened(stated, self.policy)
         source = source_of(door=self.door, extracted=bool(self.extracted_by), turn=stated.turn)
         found = self._facts(stated, source, place)
         # What an extractor says of a fact that the session's agent does not see says nothing.
@@ -187,7 +189,7 @@ class _Writer:
             )
             self.added += 1
         written = Written(version, decision.outcome, decision.reason)
-        self._record(written, stated)
+        self._record(written, stated, redacted)
         return written
 
     @staticmethod
@@ -250,6 +252,7 @@ class _Writer:
             extracted=bool(self.extracted_by),
             confidence=stated.confidence,
             special_category=stated.special_category,
+            labels=(stated.entity, stated.attribute, stated.unit, *stated.mentions),
             only_echo=echo,
             turn_withheld=stated.turn is not None and stated.turn.withheld_at is not None,
             written_today=self.written_before + self.added,
@@ -307,7 +310,7 @@ class _Writer:
             visible_to_id=stated.visible_to_id,
         )
 
-    def _record(self, written: Written, stated: FactInput) -> None:
+    def _record(self, written: Written, stated: FactInput, redacted: list[str]) -> None:
         version = written.version
         says_so_already = written.outcome is Outcome.CONFIRMED
         record(
@@ -317,7 +320,9 @@ class _Writer:
             subject=self.subject.id,
             session=stated.turn.session_id if stated.turn else None,
             reason=written.reason,
-            data=version_data(version) | ({"turn_ids": [stated.turn.id]} if stated.turn else {}),
+            data=version_data(version)
+            | ({"turn_ids": [stated.turn.id]} if stated.turn else {})
+            | ({"found": redacted} if redacted else {}),
             commit=None if says_so_already else {"content": version.content},
         )
 
@@ -354,6 +359,12 @@ def fact_correct(
     it was let in.
     """
     fact, shown = fact_locked(fact, expected_version)
+    policy = policy_of(fact.workspace_id)
+    screening = Screening(policy)
+    content = None if content is None else screening.text(content, "content")
+    unit = None if unit is None else screening.text(unit, "unit")
+    mentions = None if mentions is None else tuple(screening.text(one, "mentions") for one in mentions)
+    note = screening.text(note, "note")
     rewritten = content is not None and content != shown.content
     wording = Wording(
         content=shown.content if content is None else content,
@@ -369,7 +380,7 @@ def fact_correct(
         expires_at=shown.expires_at if shown.expires_at and shown.expires_at > timezone.now() else None,
     )
     if source != Source.OPERATOR and agent_id is not None:
-        return _corrected_by_agent(fact, shown, wording, agent_id, actor=actor, reason=reason, note=note)
+        return _corrected_by_agent(fact, shown, wording, agent_id, policy, actor=actor, reason=reason, note=note)
     return _corrected(fact, wording, actor=actor, reason=reason, note=note)
 
 
@@ -389,12 +400,24 @@ def _corrected(fact: Fact, wording: Wording, *, actor: Actor, reason: str, note:
 
 
 def _corrected_by_agent(
-    fact: Fact, shown: FactVersion, wording: Wording, agent_id: UUID, *, actor: Actor, reason: str, note: str
+    fact: Fact,
+    shown: FactVersion,
+    wording: Wording,
+    agent_id: UUID,
+    policy: WorkspacePolicy,
+    *,
+    actor: Actor,
+    reason: str,
+    note: str,
 ) -> FactVersion:
     """A correction that takes effect only where an agent's own word may."""
-    policy = policy_of(fact.workspace_id)
     versions = list(fact.versions.all())
-    heard = Heard(wording.content, wording.source, written_today=tally_of(fact.subject, agent_id))
+    heard = Heard(
+        wording.content,
+        wording.source,
+        labels=(wording.unit, *wording.mentions),
+        written_today=tally_of(fact.subject, agent_id),
+    )
     if heard.written_today >= REFUSED_AT * policy.facts_per_day:
         raise TooManyFacts("fact", "This agent wrote far more about this person today than it may.")
     doubts = list(doubts_about(heard, policy))
@@ -471,7 +494,7 @@ def fact_restore(
             code = "contradicts_vouched"
         if code:
             return _wishes(fact, version, agent_id, RESTORES, code, actor=actor, note=note)
-    supersede_current(fact, actor=actor, reason=reason)
+    supersede_current(fact, by=version.id, actor=actor, reason=reason)
     transition(version, Status.CURRENT, actor=actor, reason=reason, note=note)
     if is_person(actor):
         approve(version)
@@ -516,6 +539,23 @@ def tally_add(subject: Subject, agent_id: UUID, versions: int) -> None:
             "do update set versions = t.versions + excluded.versions",
             [row.id, row.workspace_id, row.subject_id, agent_id, row.day, versions],
         )
+
+
+def _screened(stated: FactInput, policy: WorkspacePolicy) -> tuple[FactInput, list[str]]:
+    """The statement as it may be kept, without what the workspace redacts; and the classes of what was found."""
+    screening = Screening(policy)
+    cleaned = replace(
+        stated,
+        content=screening.text(stated.content, "content"),
+        entity=screening.text(stated.entity, "entity")[:200],
+        attribute=screening.text(stated.attribute, "attribute"),
+        unit=screening.text(stated.unit, "unit")[:40],
+        mentions=tuple(screening.text(one, "mentions")[:200] for one in stated.mentions),
+    )
+    if cleaned.content != stated.content:
+        # The number in a sentence from which something was redacted may be that.
+        cleaned = replace(cleaned, value=None)
+    return cleaned, kinds_of(screening.findings)
 
 
 def standing(fact: Fact) -> FactVersion:

@@ -14,6 +14,7 @@ from facts.doubts import Doubt
 from facts.exceptions import NotPossible, UnknownFact, VersionConflict
 from facts.models import Evidence, EvidenceKind, Fact, FactTransition, FactVersion, Source, Status
 from facts.visibility import LET_IN
+from memoryhub.core.ids import uuid7
 from sessions.models import Subject, Turn
 
 
@@ -57,9 +58,11 @@ def version_append(
     numbers = list(fact.versions.order_by("-number").values_list("number", flat=True)[:1])
     begins = wording.valid_from or (turn.occurred_at if turn else timezone.now())
     ends = _followed_at(fact, begins) if past else None
+    version_id = uuid7()
     if not waits and not past:
-        supersede_current(fact, actor=actor, reason=reason, since=begins)
+        supersede_current(fact, by=version_id, actor=actor, reason=reason, since=begins)
     version = FactVersion.objects.create(
+        id=version_id,
         workspace_id=fact.workspace_id,
         fact=fact,
         number=(numbers[0] if numbers else 0) + 1,
@@ -101,17 +104,26 @@ def _followed_at(fact: Fact, begins: datetime) -> datetime | None:
     return later.values_list("valid_from", flat=True).first()
 
 
-def supersede_current(fact: Fact, *, actor: Actor, reason: str, since: datetime | None = None, note: str = "") -> None:
-    """The current version of `fact`, if there is one, is current no longer."""
+def supersede_current(
+    fact: Fact, *, by: UUID, actor: Actor, reason: str, since: datetime | None = None, note: str = ""
+) -> None:
+    """The current version of `fact`, if there is one, makes way for the version `by`."""
     for current in FactVersion.objects.filter(fact=fact, status=Status.CURRENT):
         from_when = max(since, current.valid_from) if since else None
-        transition(current, Status.SUPERSEDED, actor=actor, reason=reason, note=note, since=from_when)
+        transition(current, Status.SUPERSEDED, actor=actor, reason=reason, note=note, since=from_when, by=by)
 
 
 def transition(
-    version: FactVersion, status: Status, *, actor: Actor, reason: str, note: str = "", since: datetime | None = None
+    version: FactVersion,
+    status: Status,
+    *,
+    actor: Actor,
+    reason: str,
+    note: str = "",
+    since: datetime | None = None,
+    by: UUID | None = None,
 ) -> None:
-    """Change a version's status and keep the change. `since` is when it began to hold, if that was not just now."""
+    """Change a version's status and keep the change: `since` when it holds, if that was not just now, and `by` what."""
     now = timezone.now()
     FactTransition.objects.create(
         workspace_id=version.workspace_id,
@@ -123,6 +135,7 @@ def transition(
         reason=reason,
         note=note,
         written_with=actor.credential,
+        superseded_by=by,
         at=now,
     )
     version.status = status
@@ -184,4 +197,9 @@ def version_data(version: FactVersion) -> dict[str, Any]:
         "source": version.source,
         "status": version.status,
         "confidence": version.confidence,
-    } | ({"findings": list(dict.fromkeys(one["code"] for one in version.findings))} if version.findings else {})
+    } | ({"findings": list(dict.fromkeys(_class(one) for one in version.findings))[:20]} if version.findings else {})
+
+
+def _class(finding: dict[str, Any]) -> str:
+    """`suspicious:link` where something was found in the content, else the code alone."""
+    return f"{finding['code']}:{finding['kind']}" if finding.get("kind") else str(finding["code"])

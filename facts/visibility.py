@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Exists, OuterRef, Q
+from django.db.models import Exists, OuterRef, Q, TextField
+from django.db.models.functions import Cast
 
 from facts.models import FactVersion, Source, Status
 from memoryhub.access.models import Workspace
-from memoryhub.access.policy import Sharing, WorkspacePolicy, read_policy
+from memoryhub.access.policy import Sharing, WorkspacePolicy, stored_policy
 from sessions.models import Turn, TurnRole
 
 LET_IN = (Status.CURRENT, Status.SUPERSEDED, Status.STALE)
@@ -111,7 +112,8 @@ def sight_of(*, agent_id: UUID | None, policy: WorkspacePolicy) -> Sight:
 
 def policy_of(workspace_id: UUID) -> WorkspacePolicy:
     """The workspace's policy as it is now."""
-    return read_policy(Workspace.objects.values_list("policy", flat=True).get(pk=workspace_id))
+    text = Workspace.objects.annotate(stored=Cast("policy", TextField())).values_list("stored", flat=True)
+    return stored_policy(text.get(pk=workspace_id))
 
 
 def shown_versions(sight: Sight) -> Exists:

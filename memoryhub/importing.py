@@ -14,12 +14,14 @@ from typing import Any
 
 from django.db import connection
 
-from audit.actors import Actor
+from audit.actors import Actor, ActorKind
 from audit.models import Entry
 from audit.services import record
 from facts.exceptions import FactError
 from facts.models import FactType, Source
+from facts.review import import_approve
 from facts.services import FactInput, facts_record
+from facts.visibility import policy_of
 from memoryhub.access.models import Agent
 from memoryhub.api.errors import Refused, flat
 from memoryhub.api.inputs import ExternalId, FactIn, Input, TurnIn
@@ -93,6 +95,8 @@ class Counts:
     turns: int = 0
     facts: int = 0
     duplicates: int = 0
+    let_in: tuple[int, int] = (0, 0)
+    """Facts and turns of an earlier import of this file that waited until now."""
 
 
 class ImportFailed(Exception):
@@ -134,20 +138,36 @@ def count(lines: Sequence[Line]) -> Counts:
     return counts
 
 
+def import_actor(source: ImportFile) -> Actor:
+    """Who imports: the command, and as its credential the file. What it wrote is kept, and found again, under that."""
+    return Actor(ActorKind.COMMAND, "import_sessions", credential=f"import:{source.digest[:16]}", label="import")
+
+
 def write_file(
-    source: ImportFile, *, agent: Agent, actor: Actor, progress: Callable[[int], None] = lambda line: None
+    source: ImportFile,
+    *,
+    agent: Agent,
+    actor: Actor,
+    approved: bool = False,
+    progress: Callable[[int], None] = lambda line: None,
 ) -> Counts:
     """Write what is not written yet; `progress` is told the number of the last line after each transaction.
+
+    Nothing of it reaches an agent before a person vouches for it: turns are withheld and facts wait for review, unless
+    `approved` says that somebody does. What the file brought in before is let in then too.
 
     Raises ImportFailed when a run conflicts with what is remembered already.
     """
     counts = Counts()
     written = _written_until(agent, source.digest)
+    if approved and written:
+        with in_workspace(agent.workspace_id):
+            counts.let_in = import_approve(workspace_id=agent.workspace_id, written_with=actor.credential, actor=actor)
     for run in _runs(source.lines):
         if run[-1].number <= written:
             continue
         with in_workspace(agent.workspace_id):
-            turns, facts, duplicates = _write_run(run, agent, actor)
+            turns, facts, duplicates = _write_run(run, agent, actor, approved)
             record(
                 actor,
                 "memory.imported",
@@ -219,7 +239,7 @@ def _written_until(agent: Agent, digest: str) -> int:
         return int(cursor.fetchone()[0])
 
 
-def _write_run(run: Sequence[Line], agent: Agent, actor: Actor) -> tuple[int, int, int]:
+def _write_run(run: Sequence[Line], agent: Agent, actor: Actor, approved: bool) -> tuple[int, int, int]:
     """Write one run; returns (turns, facts, duplicates)."""
     kind, user_id, session_id = run[0].of
     first = run[0].number
@@ -232,11 +252,20 @@ def _write_run(run: Sequence[Line], agent: Agent, actor: Actor) -> tuple[int, in
                 user_id=user_id,
                 turns=[_turn(line.content) for line in run],
                 actor=actor,
+                withheld="" if approved else "untrusted_source",
+                policy=policy_of(agent.workspace_id),
             )
             return recorded.recorded, 0, recorded.duplicates
         subject = subject_get_or_create(workspace_id=agent.workspace_id, external_id=user_id)
         inputs = [_fact(agent, user_id, line) for line in run]
-        facts_record(subject=subject, facts=inputs, source=Source.IMPORT, actor=actor, agent_id=agent.id)
+        facts_record(
+            subject=subject,
+            facts=inputs,
+            source=Source.IMPORT,
+            actor=actor,
+            agent_id=agent.id,
+            approved=approved,
+        )
     except (RecordingError, FactError) as error:
         raise ImportFailed(Problem(first, error.field, error.message)) from error
     return 0, len(run), 0

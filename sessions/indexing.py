@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from uuid import UUID
 
 from memoryhub.access.models import Workspace
-from memoryhub.core.search.services import Document, index
+from memoryhub.core.search.services import Document, index, remove
 from memoryhub.core.search.texts import pieces
 from memoryhub.core.search.words import lexemes
 from sessions.models import Session, Subject, Turn
@@ -30,6 +30,11 @@ def index_turns(*, subject: Subject, session: Session, turns: Sequence[Turn]) ->
             if turn.text
         ],
     )
+
+
+def unindex_turns(*, subject: Subject, turns: Sequence[UUID]) -> None:
+    """Take turns, by their ids, out of the index."""
+    remove(workspace_id=subject.workspace_id, subject_id=subject.id, kind=KIND, items=turns)
 
 
 def turn_texts(workspace_id: UUID, ids: Sequence[UUID]) -> dict[UUID, list[str]]:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from audit.models import Entry
 from facts.models import FactVersion
 from memoryhub.access.models import Agent, Workspace
+from memoryhub.core.search.models import Posting
 from memoryhub.core.tenancy import in_workspace
 from memoryhub.importing import read_file
 from sessions.models import Session, Turn
@@ -57,12 +58,28 @@ def test_turns_and_facts_become_memory(file: Path, workspace: Workspace) -> None
         turn("Now from Antwerp.", session="s2"),
         fact("Ships from Antwerp", session_id="s2", turn_index=0),
     )
-    assert "2 turns in 2 sessions and 2 facts, of 1 people" in run(file, workspace)
+    assert "2 turns in 2 sessions and 2 facts, of 1 people" in run(file, workspace, approve=True)
     turns, facts = contents(workspace)
     assert turns == ["We ship from Rotterdam.", "Now from Antwerp."]
     assert facts == [("Ships from Rotterdam", "superseded"), ("Ships from Antwerp", "current")]
     with in_workspace(workspace.id):
         assert set(FactVersion.objects.values_list("source", flat=True)) == {"import"}
+        assert not Turn.objects.filter(withheld_at__isnull=False).exists()
+
+
+def test_what_nobody_vouches_for_waits_until_somebody_does(file: Path, workspace: Workspace) -> None:
+    put(file, turn("We ship from Rotterdam."), fact("Ships from Rotterdam"), fact("Ships from Antwerp"))
+    assert "None of it is shown to agents yet" in run(file, workspace)
+    assert contents(workspace)[1] == [("Ships from Rotterdam", "quarantined"), ("Ships from Antwerp", "quarantined")]
+    with in_workspace(workspace.id):
+        assert list(Turn.objects.values_list("withheld_reason", flat=True)) == ["untrusted_source"]
+        assert not Posting.objects.exists()
+    assert "let in now: 2 facts and 1 turns" in run(file, workspace, approve=True)
+    assert contents(workspace)[1] == [("Ships from Rotterdam", "superseded"), ("Ships from Antwerp", "current")]
+    with in_workspace(workspace.id):
+        assert not Turn.objects.filter(withheld_at__isnull=False).exists()
+        assert Posting.objects.filter(kind="turn").exists() and Posting.objects.filter(kind="fact").exists()
+    assert "nothing was written" in run(file, workspace, approve=True)
 
 
 def test_a_second_run_writes_nothing(file: Path, workspace: Workspace) -> None:
@@ -110,7 +127,7 @@ def test_an_import_that_stopped_goes_on_where_it_stopped(file: Path, workspace: 
     put(other, turn("nine", session="s9"))
     run(other, workspace)
     assert "0 turns in 0 sessions and 1 facts" in run(file, workspace)
-    assert contents(workspace)[1] == [("Ships from Rotterdam", "superseded"), ("x", "current")]
+    assert [content for content, _ in contents(workspace)[1]] == ["Ships from Rotterdam", "x"]
 
 
 def test_a_conflict_with_what_is_remembered_names_the_line(file: Path, workspace: Workspace) -> None:

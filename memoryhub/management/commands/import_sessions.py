@@ -3,11 +3,10 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from audit.actors import Actor
 from memoryhub.access.models import Workspace
 from memoryhub.access.services import agent_get_or_create
 from memoryhub.bootstrap import DEFAULT_WORKSPACE
-from memoryhub.importing import MOST_PROBLEMS, Counts, ImportFailed, count, read_file, write_file
+from memoryhub.importing import MOST_PROBLEMS, Counts, ImportFailed, count, import_actor, read_file, write_file
 
 
 class Command(BaseCommand):
@@ -23,6 +22,12 @@ class Command(BaseCommand):
         )
         parser.add_argument(
             "--agent", default="import", help="The agent whose sessions these are. Default: %(default)s."
+        )
+        parser.add_argument(
+            "--approve",
+            action="store_true",
+            help="You vouch for what the file says. Without it nothing of the file is shown to agents before it is "
+            "approved: in the console's review, or by running the same file again with --approve.",
         )
         parser.add_argument(
             "--dry-run", action="store_true", help="Check the file and say what it holds; write nothing."
@@ -44,7 +49,7 @@ class Command(BaseCommand):
         if options["dry_run"]:
             self.stdout.write(f"{options['file']} holds {_words(count(source.lines))}. Nothing was written.")
             return
-        actor = Actor.command("import_sessions")
+        actor = import_actor(source)
         agent = agent_get_or_create(workspace_id=workspace.id, name=options["agent"], actor=actor)
         last = source.lines[-1].number if source.lines else 0
 
@@ -53,7 +58,7 @@ class Command(BaseCommand):
             self.stderr.flush()
 
         try:
-            done = write_file(source, agent=agent, actor=actor, progress=progress)
+            done = write_file(source, agent=agent, actor=actor, approved=options["approve"], progress=progress)
         except ImportFailed as failed:
             self.stderr.write("")
             raise CommandError(
@@ -62,6 +67,11 @@ class Command(BaseCommand):
         if done.lines:
             self.stderr.write("")
             self.stdout.write(f"Imported {_words(done)}; {done.duplicates} turns were known already.")
+            if not options["approve"]:
+                self.stdout.write("None of it is shown to agents yet: review it, or run this again with --approve.")
+        elif any(done.let_in):
+            facts, turns = done.let_in
+            self.stdout.write(f"Imported before; let in now: {facts} facts and {turns} turns.")
         else:
             self.stdout.write("Everything in this file was imported before; nothing was written.")
 
