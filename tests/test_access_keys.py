@@ -304,7 +304,7 @@ def revoke_under_load(hub: Hub, key: str) -> tuple[list[datetime], list[datetime
     """When requests were answered 200, when 401 for the first time, and when the key was revoked."""
 
     def ask_until_refused(_: int) -> tuple[list[datetime], datetime]:
-        served = []
+        served: list[datetime] = []
         with httpx.Client(headers={"authorization": f"Bearer {key}"}, timeout=30) as client:
             while True:
                 answer = client.get(f"{hub.url}/api/v1/subjects?limit=1")
