@@ -46,7 +46,7 @@ def test_it_is_valid_openapi(described: dict[str, Any]) -> None:
 
 
 def test_every_call_is_described(described: dict[str, Any]) -> None:
-    offered = sum(len(pattern.callback.cls.scopes) for pattern in urlpatterns)  # type: ignore[union-attr]
+    offered = sum(len(pattern.callback.cls.permissions) for pattern in urlpatterns)  # type: ignore[union-attr]
     assert len(operations(described)) == offered
 
 
