@@ -217,6 +217,11 @@ ACTIONS: Mapping[str, Action] = _table(
     Action("extraction.failed", "An attempt failed; another follows.", EXTRACTION),
     Action("extraction.dead", "A window was given up on: a dead letter.", EXTRACTION),
     Action("extraction.replayed", "Dead letters were put back into the queue.", EXTRACTION),
+    Action(
+        "memory.reextracted",
+        "Stored turns were read for facts again, and what they state was written.",
+        {"what": CODE_, "turns": COUNT, "facts": COUNT},
+    ),
     # Subjects
     Action("subject.created", "A person was first written about.", commits=("external_id",)),
     Action("subject.looked_up", "A subject was searched by the caller's id for them.", {"found": FLAG}),

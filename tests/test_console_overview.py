@@ -50,7 +50,12 @@ def test_what_waits_is_counted(workspace: Workspace, remembered: Remembered) -> 
     with in_workspace(workspace.id):
         for place, state in enumerate((ExtractionState.DUE, ExtractionState.DEAD, ExtractionState.DONE)):
             Extraction.objects.create(
-                workspace=workspace, session=remembered.session, first_index=place, last_index=place, state=state
+                workspace=workspace,
+                subject=remembered.subject,
+                session=remembered.session,
+                first_index=place,
+                last_index=place,
+                state=state,
             )
         shown = overview.figures(workspace_id=workspace.id, now=timezone.now())
     assert (shown.dead, broken(workspace)["Accepted, then given up on"]) == (1, 1)

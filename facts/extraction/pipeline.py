@@ -31,7 +31,7 @@ from facts.extraction.interface import (
 )
 from facts.extraction.windows import EXTRACTING, TESTIFYING, halved, has_something_to_read, load_window
 from facts.models import Extraction, ExtractionState, Fact
-from facts.services import FactInput, facts_record
+from facts.services import FactInput, Written, facts_record
 from memoryhub.core.observability import metrics
 from memoryhub.core.tenancy import in_workspace
 from sessions.models import Subject, Turn
@@ -115,7 +115,7 @@ def apply(claim: Claim, extracted: Extracted, *, elapsed_ms: float = 0.0, batche
             release(row)
             _count_day(row, extracted.usage, extracted.model, cost, batched=batched, failed=False)
             return Applied("waits")
-        counts = _write_facts(row, subject, extracted)
+        counts = _counts(write_facts(row, subject, extracted), extracted)
         row.state = ExtractionState.DONE
         row.error = ""
         row.lease, row.leased_by, row.leased_until = None, "", None
@@ -170,8 +170,11 @@ def _may_be_read_now(row: Extraction, subject: Subject) -> bool:
     return not paused and row.session.agent.mode in EXTRACTING
 
 
-def _write_facts(row: Extraction, subject: Subject, extracted: Extracted) -> dict[str, int]:
-    """Write what a person or a tool stated in a turn that still may be read; returns what became of how many."""
+def write_facts(row: Extraction, subject: Subject, extracted: Extracted) -> list[Written]:
+    """Write what a person or a tool stated in a turn of the window that still may be read; in the caller's transaction.
+
+    The subject is locked. What else the answer holds is passed over.
+    """
     turns = {
         turn.index: turn
         for turn in Turn.objects.filter(
@@ -184,18 +187,28 @@ def _write_facts(row: Extraction, subject: Subject, extracted: Extracted) -> dic
     }
     stated = [fact for fact in extracted.facts if fact.turn_index in turns]
     replaced = _facts_by_handle(subject, [fact.replaces for fact in stated if fact.replaces])
-    counts: dict[str, int] = {"added": 0, "confirmed": 0, "superseded": 0}
-    if discarded := len(extracted.facts) - len(stated):
-        counts["discarded"] = discarded
-    for written in facts_record(
+    return facts_record(
         subject=subject,
         facts=[as_input(fact, turns[fact.turn_index], replaced) for fact in stated],
         actor=ACTOR,
         agent_id=row.session.agent_id,
         extracted_by=extracted.extracted_by,
-    ):
-        counts[written.outcome.value] = counts.get(written.outcome.value, 0) + 1
+    )
+
+
+def _counts(written: Sequence[Written], extracted: Extracted) -> dict[str, int]:
+    """What became of how many statements; those the extractor itself held back are `discarded` too."""
+    counts = {"added": 0, "confirmed": 0, "superseded": 0}
+    for one in written:
+        counts[one.outcome.value] = counts.get(one.outcome.value, 0) + 1
+    if discarded := len(extracted.facts) - len(written) + _dropped(extracted):
+        counts["discarded"] = discarded
     return counts
+
+
+def _dropped(extracted: Extracted) -> int:
+    """How many statements the extractor did not let through; one with an unknown handle it did."""
+    return sum(count for code, count in extracted.dropped.items() if code != "unknown_handle")
 
 
 def as_input(fact: ExtractedFact, turn: Turn, replaced: dict[str, UUID]) -> FactInput:

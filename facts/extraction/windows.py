@@ -89,6 +89,17 @@ def plan_windows(workspace_id: UUID) -> int:
 
 def plan_sessions(sessions: Sequence[Session]) -> list[Extraction]:
     """The windows of what is unread in `sessions`, which the caller has locked; in the caller's transaction."""
+    windows = unread_windows(sessions)
+    Extraction.objects.bulk_create(windows)
+    for session in sessions:
+        session.extract_due_at = None
+        session.turns_planned = session.turn_count
+    Session.objects.bulk_update(sessions, ["extract_due_at", "turns_planned"])
+    return windows
+
+
+def unread_windows(sessions: Sequence[Session]) -> list[Extraction]:
+    """The windows that the turns of `sessions` make which are in none yet; not saved."""
     by_id = {session.id: session for session in sessions}
     windows = []
     for session_id, turns in groupby(_unread(by_id), key=lambda row: row[0]):
@@ -107,11 +118,6 @@ def plan_sessions(sessions: Sequence[Session]) -> list[Extraction]:
                     indexes=indexes,
                 )
             )
-    Extraction.objects.bulk_create(windows)
-    for session in sessions:
-        session.extract_due_at = None
-        session.turns_planned = session.turn_count
-    Session.objects.bulk_update(sessions, ["extract_due_at", "turns_planned"])
     return windows
 
 
