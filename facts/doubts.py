@@ -15,6 +15,26 @@ CONTENT_CHARACTERS = 4_000
 """What a fact may say: it is one sentence."""
 MARKS_STALE, RESTORES = "marks_stale", "restores"
 """Not statements but wishes: that a version count as stale, that an earlier one come back."""
+WAITS_BECAUSE = (
+    "untrusted_source",
+    "contradicts_pinned",
+    "contradicts_vouched",
+    "contradicts_subject",
+    "of_another",
+    MARKS_STALE,
+    RESTORES,
+    "rejected_before",
+    "withheld",
+    "echo",
+    "suspicious",
+    "sensitive_data",
+    "special_category",
+    "low_confidence",
+    "too_long",
+    "too_many",
+    "too_many_versions",
+)
+"""Every code that a doubt can have."""
 
 
 @dataclass(frozen=True, slots=True)

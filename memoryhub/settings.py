@@ -108,7 +108,6 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "memoryhub.console.timeouts.TimeoutMiddleware",
     "allauth.account.middleware.AccountMiddleware",
-    "allauth.usersessions.middleware.UserSessionsMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
@@ -132,7 +131,6 @@ TEMPLATES = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
-                "allauth.account.context_processors.account",
             ],
             "libraries": {"console": "memoryhub.console.template_tags"},
         },
@@ -142,7 +140,7 @@ TEMPLATES = [
 # Signing in.
 AUTHENTICATION_BACKENDS = ["allauth.account.auth_backends.AuthenticationBackend"]
 ACCOUNT_ADAPTER = "memoryhub.console.signin.AccountAdapter"
-ACCOUNT_LOGIN_METHODS = {"username", "email"}
+ACCOUNT_LOGIN_METHODS = {"username"}
 ACCOUNT_SIGNUP_FIELDS = ["username*", "password1*"]
 ACCOUNT_EMAIL_VERIFICATION = "none"
 ACCOUNT_EMAIL_NOTIFICATIONS = False
@@ -160,7 +158,7 @@ MFA_PASSKEY_LOGIN_ENABLED = True
 MFA_TOTP_ISSUER = "MemoryHub"
 # Browsers allow passkeys over plain HTTP on localhost alone.
 MFA_WEBAUTHN_ALLOW_INSECURE_ORIGIN = not env.bool("HTTPS", default=False)
-USERSESSIONS_TRACK_ACTIVITY = True
+USERSESSIONS_TRACK_ACTIVITY = False
 
 SOCIALACCOUNT_ADAPTER = "memoryhub.console.signin.SingleSignOnAdapter"
 SOCIALACCOUNT_STORE_TOKENS = False
@@ -197,13 +195,11 @@ CACHES = {
 }
 
 AUTH_PASSWORD_VALIDATORS = [
-    {"NAME": f"django.contrib.auth.password_validation.{name}"}
-    for name in (
-        "UserAttributeSimilarityValidator",
-        "MinimumLengthValidator",
-        "CommonPasswordValidator",
-        "NumericPasswordValidator",
-    )
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
+    *(
+        {"NAME": f"django.contrib.auth.password_validation.{name}"}
+        for name in ("UserAttributeSimilarityValidator", "CommonPasswordValidator", "NumericPasswordValidator")
+    ),
 ]
 
 LANGUAGE_CODE = "en"
@@ -267,6 +263,7 @@ SPECTACULAR_SETTINGS = {
         {"name": "Recording", "description": "Conversations, verbatim."},
         {"name": "Memory", "description": "What an agent is given, with a receipt."},
         {"name": "Facts", "description": "What is known, with every version of it."},
+        {"name": "Review", "description": "What waits for a person before an agent is shown it."},
         {"name": "Extraction", "description": "How conversations are read for facts, and what was given up on."},
         {"name": "Subjects", "description": "The people remembered."},
         {"name": "Tokens", "description": "Short-lived credentials that are good for one person."},

@@ -20,6 +20,7 @@ from rest_framework.response import Response
 from facts.exceptions import (
     FactError,
     NotPossible,
+    OwnWork,
     RecordingPaused,
     SurfacingPaused,
     TooManyFacts,
@@ -47,6 +48,7 @@ DOMAIN_ERRORS: tuple[tuple[type[RecordingError | FactError], int, str], ...] = (
     (SurfacingPaused, status.HTTP_403_FORBIDDEN, "surfacing_paused"),
     (RecordingPaused, status.HTTP_409_CONFLICT, "recording_paused"),
     (NotPossible, status.HTTP_409_CONFLICT, "not_possible"),
+    (OwnWork, status.HTTP_403_FORBIDDEN, "own_work"),
     (TooManyFacts, status.HTTP_429_TOO_MANY_REQUESTS, "too_many_facts"),
 )
 

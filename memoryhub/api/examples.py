@@ -138,6 +138,10 @@ FACT_CORRECTED = sent(
 )
 FACT_STALE = sent("No longer true", {"reason": "contradicted", "note": "They dropped the migration."})
 FACT_RESTORED = sent("Back to version 1", {"version": 1})
+REVIEW_APPROVED = sent(
+    "In your words", {"content": "The budget is 600 EUR a month.", "value": 600, "unit": "EUR/month"}
+)
+REVIEW_REJECTED = sent("A page said so, not the person", {"reason": "not_stated"})
 DEAD_LETTERS_REPLAY = sent("Those of an outage", {"error": "overloaded", "since": "2026-03-01T09:00:00Z"})
 SUBJECT_LOOKUP = sent("By your id", {"user_id": "maria@example.com"})
 SUBJECT_TOKEN = sent(

@@ -8,8 +8,9 @@ from rest_framework import serializers
 from audit.actors import ActorKind
 from audit.models import Outcome
 from facts.decision import entity_key
+from facts.doubts import WAITS_BECAUSE
 from facts.extraction.claims import FAILURES
-from facts.models import ExtractionState, FactType, Status
+from facts.models import ExtractionState, FactType, Source, Status
 from memoryhub.access.tokens import DEFAULT_TTL, LONGEST_TTL, TOKEN_SCOPES
 from memoryhub.api.fields import (
     POSTGRES_INT,
@@ -47,6 +48,16 @@ STALE_REASONS = (
     "other",
 )
 CORRECTION_REASONS = ("corrected", "contradicted", "outdated", "wrong", "other")
+REJECT_REASONS = (
+    "wrong",
+    "not_stated",
+    "not_about_subject",
+    "outdated",
+    "duplicate",
+    "sensitive",
+    "suspicious",
+    "other",
+)
 RESTORE_REASONS = ("restored", "corrected", "other")
 SUBJECT_REASONS = ("requested", "subject_request", "legal_obligation", "other")
 SURFACED_STATUSES = (Status.CURRENT, Status.SUPERSEDED, Status.STALE)
@@ -239,6 +250,27 @@ class FactRestoreIn(Input):
     expected_version = Whole(required=False, allow_null=True, min_value=1, max_value=POSTGRES_INT)
 
 
+# Review
+
+
+class ReviewApproveIn(Input):
+    content = Text(required=False, max_length=FACT_CHARACTERS, help_text="In your words instead of theirs.")
+    value = Value(required=False)
+    unit = Text(required=False, allow_blank=True, max_length=40)
+    note = Text(required=False, allow_blank=True, max_length=NOTE_CHARACTERS, default="")
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        for name in ("value", "unit"):
+            if name in attrs and "content" not in attrs:
+                raise serializers.ValidationError({name: ["It goes with a content of yours."]})
+        return attrs
+
+
+class ReviewRejectIn(Input):
+    reason = OneOf(REJECT_REASONS, help_text="A code: it goes into the audit log.")
+    note = Text(required=False, allow_blank=True, max_length=NOTE_CHARACTERS, default="")
+
+
 # Subjects
 
 
@@ -334,6 +366,21 @@ class DeadLetterReplayIn(DeadLetterFilterIn):
         if bool(named) == bool(attrs.get("all")):
             raise serializers.ValidationError({"all": ["Name which ones, or say `all`: one of the two."]})
         return attrs
+
+
+class ReviewQuery(PageQuery):
+    state = OneOf(
+        ("waiting", "unshared", "rejected"),
+        required=False,
+        default="waiting",
+        help_text="`unshared`: current, written by an agent, and shown to that agent alone so far.",
+    )
+    reason = OneOf(WAITS_BECAUSE, required=False, help_text="Why it waits.")
+    source = OneOf(Source.choices, required=False)  # type: ignore[assignment]
+    subject_id = serializers.UUIDField(required=False, help_text="The hub's id of the person.")
+    written_with = serializers.RegexField(
+        r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,63}\Z", required=False, help_text="The public prefix of the key."
+    )
 
 
 class AuditQuery(PageQuery):

@@ -11,6 +11,7 @@ from audit.models import Entry, Outcome
 from audit.services import receipt
 from facts.block import TURN_CHARACTERS
 from facts.decision import Outcome as WriteOutcome
+from facts.doubts import WAITS_BECAUSE
 from facts.models import EvidenceKind, Extraction, ExtractionState, FactType, Source, Status
 from memoryhub.access.policy import Treatment
 from memoryhub.access.tokens import TOKEN_SCOPES
@@ -282,6 +283,66 @@ class FactChangedOut(Output):
         help_text="`quarantined`: the change waits for a person, and the fact stays as it was. `rejected`: a person "
         "turned the same change down before.",
     )
+
+
+# Review
+
+
+class DoubtOut(Output):
+    """Why a version waits."""
+
+    code = serializers.ChoiceField(WAITS_BECAUSE)
+    kind = serializers.CharField(
+        allow_null=True, default=None, help_text="Of what was found in the content, such as `link`; else null."
+    )
+    start = serializers.IntegerField(allow_null=True, default=None, help_text="Where, in characters.")
+    end = serializers.IntegerField(allow_null=True, default=None)
+
+
+class ReplacedOut(Output):
+    """The version that is current now."""
+
+    version = serializers.IntegerField(source="number")
+    content = serializers.CharField()
+    value = Amount(allow_null=True)
+    unit = serializers.CharField()
+    source = serializers.ChoiceField(Source.choices)  # type: ignore[assignment]
+    pinned = serializers.BooleanField(source="fact.pinned")
+    valid_from = serializers.DateTimeField()
+
+
+class ReviewItemOut(Output):
+    """A version that waits for review."""
+
+    id = serializers.UUIDField(source="version.id", help_text="Of the version: stands in paths below `/review`.")
+    subject_id = serializers.UUIDField(source="version.fact.subject_id")
+    user_id = serializers.CharField(source="version.fact.subject.external_id")
+    fact_id = serializers.UUIDField(source="version.fact_id")
+    handle = serializers.CharField(source="version.fact.handle_text")
+    version = serializers.IntegerField(source="version.number")
+    type = serializers.ChoiceField(FactType.choices, source="version.fact.type")
+    entity = serializers.CharField(source="version.fact.entity")
+    attribute = serializers.CharField(source="version.fact.attribute")
+    content = serializers.CharField(source="version.content")
+    value = Amount(source="version.value", allow_null=True)
+    unit = serializers.CharField(source="version.unit")
+    confidence = serializers.FloatField(source="version.confidence")
+    source = serializers.ChoiceField(Source.choices, source="version.source")  # type: ignore[assignment]
+    special_category = serializers.CharField(source="version.special_category")
+    status = serializers.ChoiceField(Status.choices, source="version.status")
+    agent_id = serializers.UUIDField(source="version.agent_id", allow_null=True)
+    written_with = serializers.CharField(source="version.written_with", help_text="The key's public prefix.")
+    created_at = serializers.DateTimeField(source="version.created_at")
+    doubts = DoubtOut(many=True, source="version.findings", help_text="Why it waits.")
+    marks_stale = serializers.BooleanField(help_text="It asks for the current version to count as no longer true.")
+    replaces = ReplacedOut(allow_null=True, help_text="What letting it in would put away.")
+    recall_id = serializers.UUIDField()
+    receipt = serializers.CharField()
+
+
+class ReviewPageOut(Output):
+    items = ReviewItemOut(many=True, help_text="Oldest first.")
+    next = serializers.CharField(allow_null=True, help_text=NEXT_HELP)
 
 
 # Subjects

@@ -14,6 +14,7 @@ from memoryhub.api.views.extractions import (
 )
 from memoryhub.api.views.facts import FactDetail, FactRestore, Facts, FactStale, FactVersions
 from memoryhub.api.views.memory import Cited, Search, WorkingMemoryView
+from memoryhub.api.views.review import Review, ReviewApprove, ReviewReject
 from memoryhub.api.views.subjects import (
     SubjectDetail,
     SubjectLookup,
@@ -40,6 +41,9 @@ urlpatterns = [
     path("facts/<uuid:fact_id>/versions", FactVersions.as_view(), name="fact-versions"),
     path("facts/<uuid:fact_id>/stale", FactStale.as_view(), name="fact-stale"),
     path("facts/<uuid:fact_id>/restore", FactRestore.as_view(), name="fact-restore"),
+    path("review", Review.as_view(), name="review"),
+    path("review/<uuid:version_id>/approve", ReviewApprove.as_view(), name="review-approve"),
+    path("review/<uuid:version_id>/reject", ReviewReject.as_view(), name="review-reject"),
     path("subjects", Subjects.as_view(), name="subjects"),
     path("subjects/lookup", SubjectLookup.as_view(), name="subject-lookup"),
     path("subjects/<uuid:subject_id>", SubjectDetail.as_view(), name="subject"),
