@@ -10,7 +10,7 @@ BIN = $(VENV)/bin
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps --no-compile
 LOCK = $(VENV)/lock/bin/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header
 
-.PHONY: help setup setup-dev run test check lint schema lock
+.PHONY: help setup setup-dev run test check lint schema tables lock
 
 help:
 	@echo "make run [PORT=8000] [HOST=127.0.0.1] [MEMORYHUB_DATA_DIR=.memoryhub]   start the hub"
@@ -18,6 +18,7 @@ help:
 	@echo "make check     lint, types, imports, migrations, API schema, then the tests"
 	@echo "make setup     install only what 'make run' needs"
 	@echo "make schema    write docs/openapi.yaml anew"
+	@echo "make tables    write who may do what into docs/ anew"
 	@echo "make lock      resolve the dependencies anew"
 
 setup: $(VENV)/.installed
@@ -43,6 +44,9 @@ lint: setup-dev
 
 schema: setup-dev
 	$(BIN)/python manage.py spectacular --validate --fail-on-warn --file docs/openapi.yaml
+
+tables: setup-dev
+	$(BIN)/python manage.py permission_tables --write
 
 # The embedding model's weights come from a package whose own dependencies are never installed.
 lock: $(BIN)/python

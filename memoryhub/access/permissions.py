@@ -57,7 +57,13 @@ def _rule(meaning: str, *roles: Role, scope: Scope | None = None) -> Rule:
 
 RULES: dict[Permission, Rule] = {
     Permission.METADATA_VIEW: _rule(
-        "see people's ids, counts, types, dates and states", VIEWER, OPERATOR, OFFICER, AUDITOR, ADMIN
+        "find people; see their ids, counts, types, dates and states",
+        VIEWER,
+        OPERATOR,
+        OFFICER,
+        AUDITOR,
+        ADMIN,
+        scope=Scope.SUBJECTS_MANAGE,
     ),
     Permission.CONTENT_REVEAL: _rule("see content after giving a reason", VIEWER, OPERATOR, OFFICER, ADMIN),
     Permission.CONTENT_VIEW: _rule("see what is remembered", OPERATOR, OFFICER, ADMIN),
@@ -98,3 +104,25 @@ def role_may(role: Role | str, permission: Permission) -> bool:
 
 def roles_that_may(permission: Permission) -> frozenset[Role]:
     return RULES[permission].roles
+
+
+def people_table() -> str:
+    """Who may do what in the console, as Markdown."""
+    head = ["in the console", *(role.label for role in Role)]
+    rows = [
+        [rule.meaning, *("yes" if role in rule.roles else "" for role in Role)] for rule in RULES.values() if rule.roles
+    ]
+    return _markdown(head, rows)
+
+
+def scopes_table() -> str:
+    """What a key with each scope may do, as Markdown."""
+    meanings = {scope: [rule.meaning for rule in RULES.values() if rule.scope is scope] for scope in Scope}
+    return _markdown(
+        ["scope", "allows to"], [[f"`{scope.value}`", "; ".join(told)] for scope, told in meanings.items()]
+    )
+
+
+def _markdown(head: list[str], rows: list[list[str]]) -> str:
+    lines = [head, ["---"] + [":-:"] * (len(head) - 1) if len(head) > 2 else ["---"] * 2, *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -8,6 +8,7 @@ from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import Direction, OpenApiParameter, OpenApiResponse
 
+from memoryhub.access.permissions import RULES
 from memoryhub.api.inputs import Input
 from memoryhub.api.outputs import ErrorOut
 
@@ -58,6 +59,13 @@ class Schema(AutoSchema):
 
     def get_override_parameters(self) -> list[Any]:
         return [REQUEST_ID, RETRY_AFTER]
+
+    def get_description(self) -> str:
+        """What the view says, and what it takes: from the table of permissions, like the refusal itself."""
+        told = str(super().get_description() or "")
+        scope = RULES[self.view.permissions[self.method]].scope
+        needs = f"Needs the scope `{scope.value}`." if scope else "No key may do it."
+        return f"{told}\n\n{needs}" if told else needs
 
     def _get_response_bodies(self, direction: Direction = "response") -> dict[str, Any]:
         bodies: dict[str, Any] = super()._get_response_bodies(direction)

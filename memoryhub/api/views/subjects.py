@@ -60,7 +60,7 @@ class SubjectView(ApiView):
 
 
 class Subjects(SubjectView):
-    permissions: ClassVar = {"GET": Permission.SUBJECTS_MANAGE}
+    permissions: ClassVar = {"GET": Permission.METADATA_VIEW}
 
     @extend_schema(
         operation_id="list_subjects",
@@ -95,7 +95,7 @@ class Subjects(SubjectView):
 
 
 class SubjectLookup(SubjectView):
-    permissions: ClassVar = {"POST": Permission.SUBJECTS_MANAGE}
+    permissions: ClassVar = {"POST": Permission.METADATA_VIEW}
 
     @extend_schema(
         operation_id="lookup_subject",
@@ -127,7 +127,7 @@ class SubjectLookup(SubjectView):
 
 
 class SubjectDetail(SubjectView):
-    permissions: ClassVar = {"GET": Permission.SUBJECTS_MANAGE}
+    permissions: ClassVar = {"GET": Permission.METADATA_VIEW}
 
     @extend_schema(
         operation_id="get_subject",
