@@ -2,14 +2,15 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Literal
 from uuid import UUID
 
 from django.conf import settings
 from django.db.models import Prefetch
 from django.utils import timezone
 
-from memoryhub.access.models import Agent, ApiKey, KeyUsage, Workspace, WorkspaceUsage
-from memoryhub.core.tenancy import in_workspace
+from memoryhub.access.models import Agent, ApiKey, KeyUsage, Membership, Workspace, WorkspaceUsage
+from memoryhub.core.tenancy import as_person, in_workspace
 
 
 @dataclass(frozen=True)
@@ -18,11 +19,15 @@ class KeyShown:
 
     key: ApiKey
     state: str
-    rotating: bool
-    """Another key was made in its place, and both are live."""
+    rotation: Literal["", "old", "new"]
+    """Which of the two live keys of a rotation it is."""
     last_used_at: datetime | None
     requests: int
     limit: int
+
+    @property
+    def rotating(self) -> bool:
+        return bool(self.rotation)
 
 
 @dataclass(frozen=True)
@@ -80,18 +85,31 @@ def _agent_shown(agent: Agent, now: datetime) -> AgentShown:
 def _key_shown(key: ApiKey, keys: list[ApiKey], now: datetime) -> KeyShown:
     usage: KeyUsage | None = getattr(key, "usage", None)
     state = key.state(now)
-    beside = any(
-        other.state(now) == "live" and (other.replaces_id == key.pk or key.replaces_id == other.pk) for other in keys
-    )
     return KeyShown(
         key=key,
         state=state,
-        rotating=state == "live" and beside,
+        rotation=_rotation(key, [other for other in keys if other.state(now) == "live"]) if state == "live" else "",
         last_used_at=usage.last_used_at if usage else None,
         requests=usage.requests if usage and usage.minute == _minute(now) else 0,
         limit=settings.THROTTLE_PER_MINUTE if key.rate_per_minute is None else key.rate_per_minute,
     )
 
 
+def _rotation(key: ApiKey, live: list[ApiKey]) -> Literal["", "old", "new"]:
+    if any(other.replaces_id == key.pk for other in live):
+        return "old"
+    return "new" if any(other.pk == key.replaces_id for other in live) else ""
+
+
 def _minute(moment: datetime) -> datetime:
     return moment.replace(second=0, microsecond=0)
+
+
+def memberships_of(user_id: UUID) -> list[Membership]:
+    """Everywhere this person may work, by the workspace's name."""
+    with as_person(user_id):
+        return list(
+            Membership.objects.filter(user_id=user_id)
+            .select_related("workspace", "user")
+            .order_by("workspace__name", "id")
+        )
