@@ -1,7 +1,7 @@
 """The OpenAPI description: what holds for every operation is said once, here."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.openapi import AutoSchema
@@ -11,6 +11,9 @@ from drf_spectacular.utils import Direction, OpenApiParameter, OpenApiResponse
 from memoryhub.access.permissions import RULES
 from memoryhub.api.inputs import Input
 from memoryhub.api.outputs import ErrorOut
+
+if TYPE_CHECKING:
+    from memoryhub.api.base import ApiView
 
 SESSION_ID = OpenApiParameter(
     "session_id",
@@ -60,12 +63,14 @@ class Schema(AutoSchema):
     def get_override_parameters(self) -> list[Any]:
         return [REQUEST_ID, RETRY_AFTER]
 
-    def get_description(self) -> str:
-        """What the view says, and what it takes: from the table of permissions, like the refusal itself."""
-        told = str(super().get_description() or "")
-        scope = RULES[self.view.permissions[self.method]].scope
-        needs = f"Needs the scope `{scope.value}`." if scope else "No key may do it."
-        return f"{told}\n\n{needs}" if told else needs
+    def get_operation(self, *args: Any, **kwargs: Any) -> Any:
+        operation = super().get_operation(*args, **kwargs)
+        if operation is not None:
+            # From the same table as the refusal itself.
+            scope = RULES[cast("ApiView", self.view).permissions[self.method]].scope
+            needs = f"Needs the scope `{scope.value}`." if scope else "No key may do it."
+            operation["description"] = f"{operation['description']}\n\n{needs}" if "description" in operation else needs
+        return operation
 
     def _get_response_bodies(self, direction: Direction = "response") -> dict[str, Any]:
         bodies: dict[str, Any] = super()._get_response_bodies(direction)
