@@ -6,7 +6,8 @@ from django.db import connection, transaction
 
 from audit.actors import Actor
 from memoryhub.access.models import Role, Scope, User, Workspace
-from memoryhub.access.services import agent_get_or_create, key_create, user_create, workspace_create
+from memoryhub.access.people import user_create
+from memoryhub.access.services import agent_get_or_create, key_create, workspace_create
 from memoryhub.demo.loading import load_demo
 
 DEFAULT_WORKSPACE = "default"

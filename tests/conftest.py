@@ -32,7 +32,8 @@ from pytest_django import DjangoDbBlocker
 
 from audit.actors import Actor
 from memoryhub.access.models import Agent, Role, Scope, User, Workspace
-from memoryhub.access.services import NewKey, agent_get_or_create, key_create, user_create, workspace_create
+from memoryhub.access.people import user_create
+from memoryhub.access.services import NewKey, agent_get_or_create, key_create, workspace_create
 from memoryhub.core.postgres import DATABASE, OWNER, RUNTIME, SUPERUSER, EmbeddedPostgres
 
 # Its data need not survive the machine.

@@ -9,7 +9,8 @@ from facts.services import FactInput, Written, facts_record
 from facts.working_memory import MemoryRequest, Viewpoint, working_memory
 from memoryhub.access.models import Agent, MemoryMode, Role, Workspace
 from memoryhub.access.policy import WorkspacePolicy
-from memoryhub.access.services import agent_get_or_create, key_create, user_create, workspace_change
+from memoryhub.access.people import user_create
+from memoryhub.access.services import agent_get_or_create, key_create, workspace_change
 from memoryhub.api.authentication import caller_of
 from memoryhub.core.search.indexing import index_pending
 from memoryhub.core.tenancy import in_workspace

@@ -12,7 +12,7 @@ from audit.actors import Actor
 from audit.models import INSTALLATION, Entry
 from facts.models import FactVersion
 from memoryhub.access.models import Agent, Role, User, Workspace
-from memoryhub.access.services import user_create
+from memoryhub.access.people import user_create
 from memoryhub.core.tenancy import in_workspace
 
 pytestmark = pytest.mark.django_db
@@ -164,7 +164,7 @@ def test_the_audit_log_is_for_those_who_answer_for_it(
 
 @pytest.mark.parametrize("name", ["nora", "nora@example.org", "NORA@Example.org"])
 def test_signing_in_by_username_or_e_mail(client: Client, person: User, workspace: Workspace, name: str) -> None:
-    answer = client.post("/sign-in/", {"username": name, "password": PASSWORD})
+    answer = client.post("/sign-in/", {"login": name, "password": PASSWORD})
     assert answer.status_code == 302 and answer.headers["Location"] == "/"
     assert client.get("/").headers["Location"] == reverse("overview", args=[workspace.slug])
     [entry] = entries("user.signed_in", INSTALLATION)
@@ -174,18 +174,18 @@ def test_signing_in_by_username_or_e_mail(client: Client, person: User, workspac
 def test_an_e_mail_that_two_accounts_share_signs_nobody_in(client: Client, person: User, viewer: User) -> None:
     viewer.email = person.email
     viewer.save()
-    assert client.post("/sign-in/", {"username": person.email, "password": PASSWORD}).status_code == 403
+    assert client.post("/sign-in/", {"login": person.email, "password": PASSWORD}).status_code == 403
 
 
 def test_signing_in_goes_to_the_page_asked_for_but_never_elsewhere(client: Client, person: User) -> None:
-    sent = {"username": "nora", "password": PASSWORD}
+    sent = {"login": "nora", "password": PASSWORD}
     assert client.post("/sign-in/", sent | {"next": "/w/acme/subjects/"}).headers["Location"] == "/w/acme/subjects/"
     client.logout()
     assert client.post("/sign-in/", sent | {"next": "https://evil.example/"}).headers["Location"] == "/"
 
 
 def test_a_wrong_password_is_refused_and_recorded(client: Client, person: User) -> None:
-    answer = client.post("/sign-in/", {"username": "nora", "password": "guess"})
+    answer = client.post("/sign-in/", {"login": "nora", "password": "guess"})
     assert answer.status_code == 403
     assert "do not belong together" in answer.content.decode()
     [entry] = entries("user.sign_in_failed", INSTALLATION)
@@ -194,7 +194,7 @@ def test_a_wrong_password_is_refused_and_recorded(client: Client, person: User) 
 
 def test_an_unknown_name_is_answered_like_a_wrong_password(client: Client, person: User) -> None:
     def answer(name: str) -> str:
-        page = client.post("/sign-in/", {"username": name, "password": "guess"}).content.decode()
+        page = client.post("/sign-in/", {"login": name, "password": "guess"}).content.decode()
         return re.sub(r'name="csrfmiddlewaretoken" value="[^"]+"', "", page).replace(name, "name")
 
     assert answer("nora") == answer("nobody")
@@ -202,19 +202,19 @@ def test_an_unknown_name_is_answered_like_a_wrong_password(client: Client, perso
 
 def test_after_ten_failures_even_the_right_password_has_to_wait(client: Client, person: User, viewer: User) -> None:
     for _ in range(10):
-        client.post("/sign-in/", {"username": "nora", "password": "guess"})
-    answer = client.post("/sign-in/", {"username": "nora@example.org", "password": PASSWORD})
+        client.post("/sign-in/", {"login": "nora", "password": "guess"})
+    answer = client.post("/sign-in/", {"login": "nora@example.org", "password": PASSWORD})
     assert answer.status_code == 429
     assert "Too many attempts" in answer.content.decode()
     assert "_auth_user_id" not in client.session
     viewer.set_password(PASSWORD)
     viewer.save()
-    assert client.post("/sign-in/", {"username": "vera", "password": PASSWORD}).status_code == 302, "others may"
+    assert client.post("/sign-in/", {"login": "vera", "password": PASSWORD}).status_code == 302, "others may"
 
 
 @pytest.mark.parametrize("name", ["", "a\0b", "x" * 5000])
 def test_a_name_that_cannot_be_is_refused_in_words(client: Client, db: None, name: str) -> None:
-    assert client.post("/sign-in/", {"username": name, "password": "guess"}).status_code == 403
+    assert client.post("/sign-in/", {"login": name, "password": "guess"}).status_code == 403
 
 
 def test_signing_out_takes_a_post_and_is_recorded(client: Client, person: User) -> None:

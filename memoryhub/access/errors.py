@@ -23,3 +23,17 @@ class NotYourScope(AccessError):
 
 class PolicyMoved(AccessError):
     """The settings were changed by somebody else meanwhile."""
+
+
+class LastAdministrator(AccessError):
+    """Somebody has to administer the workspace."""
+
+    def __init__(self) -> None:
+        super().__init__("This is the workspace's only administrator: make somebody else one first.")
+
+
+class InvitationRefused(AccessError):
+    """The link is wrong, used, taken back or too old. Nothing says which."""
+
+    def __init__(self) -> None:
+        super().__init__("This invitation does not work.")

@@ -89,6 +89,48 @@ class Membership(models.Model):
         return f"{self.user_id} {self.role}"
 
 
+class Invitation(models.Model):
+    """A link that makes whoever opens it a member, once. Only a digest of its secret is kept."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    workspace = models.ForeignKey(Workspace, on_delete=models.CASCADE, related_name="invitations")
+    role = models.CharField(max_length=20, choices=Role)
+    email = models.EmailField(blank=True, default="", help_text="Whom it was meant for, if that is known.")
+    digest = models.BinaryField(max_length=32)
+    invited_by = models.CharField(max_length=64, help_text="The actor, as in the audit log.")
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    expires_at = models.DateTimeField()
+    accepted_at = models.DateTimeField(null=True, blank=True)
+    revoked_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["digest"], name="invitation_digest_once"),
+            models.CheckConstraint(condition=Q(role__in=Role.values), name="invitation_role_known"),
+        ]
+
+    def __str__(self) -> str:
+        return str(self.id)
+
+    def is_open(self, now: datetime) -> bool:
+        """Whether its link still works."""
+        return self.accepted_at is None and self.revoked_at is None and self.expires_at > now
+
+
+class CacheEntry(models.Model):
+    """Django's cache, shared by all processes of the hub: counts of failed sign-ins. An unlogged table."""
+
+    cache_key = models.CharField(max_length=255, primary_key=True)
+    value = models.TextField()
+    expires = models.DateTimeField(db_index=True)
+
+    class Meta:
+        db_table = "access_cache"
+
+    def __str__(self) -> str:
+        return self.cache_key
+
+
 class Agent(models.Model):
     """A named Claude agent in a workspace."""
 

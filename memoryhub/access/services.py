@@ -1,7 +1,6 @@
 """Writing access: workspaces, people, agents and keys. Each function checks, writes and records in one transaction."""
 
 import json
-import secrets
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -19,11 +18,8 @@ from memoryhub.access.models import (
     DEFAULT_SCOPES,
     Agent,
     ApiKey,
-    Membership,
     MemoryMode,
-    Role,
     Scope,
-    User,
     Workspace,
     new_key_secret,
 )
@@ -280,43 +276,3 @@ def _key_make(
 def _neighbours(key: ApiKey) -> list[ApiKey]:
     """The key that this one was made in place of, and those that were made in place of it."""
     return list(ApiKey.objects.filter(Q(replaces=key) | Q(pk=key.replaces_id)))
-
-
-def member_add(*, workspace: Workspace, user: User, role: Role, actor: Actor) -> Membership:
-    """Give a person a role; someone who has one already keeps it."""
-    with in_workspace(workspace.id):
-        member, created = Membership.objects.get_or_create(workspace=workspace, user=user, defaults={"role": role})
-        if created:
-            record(actor, "member.added", member, data={"role": member.role, "user_id": user.id})
-    return member
-
-
-def user_create(
-    *, username: str, actor: Actor, workspace: Workspace, role: Role, password: str = ""
-) -> tuple[User, str]:
-    """A person who can sign in, with a role in `workspace`; returns the password, generated when none is given."""
-    password = password or new_password()
-    with transaction.atomic():
-        user = User.objects.create_user(username=username, password=password)
-        with in_workspace(workspace.id):
-            record(actor, "user.created", ("user", user.id), workspace_id=workspace.id, data={"superuser": False})
-        member_add(workspace=workspace, user=user, role=role, actor=actor)
-    return user, password
-
-
-def password_reset(*, user: User, workspace_ids: Collection[UUID], actor: Actor) -> str:
-    """Replace a person's password by a generated one, which is returned; recorded in each of their workspaces."""
-    password = new_password()
-    with transaction.atomic():
-        user.set_password(password)
-        user.save(update_fields=["password"])
-        for workspace_id in workspace_ids:
-            with in_workspace(workspace_id):
-                record(actor, "user.password_reset", ("user", user.id), workspace_id=workspace_id)
-    return password
-
-
-def new_password() -> str:
-    """Eighteen characters, over 100 bits, without look-alikes."""
-    alphabet = "abcdefghijkmnpqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ23456789"
-    return "-".join("".join(secrets.choice(alphabet) for _ in range(6)) for _ in range(3))

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from functools import wraps
 from typing import Any
-from uuid import UUID
 
 from django.contrib.auth.views import redirect_to_login
 from django.db import InterfaceError, OperationalError
@@ -18,8 +17,10 @@ from audit.actors import Actor
 from audit.services import record
 from memoryhub.access.models import Membership, User, Workspace
 from memoryhub.access.permissions import RULES, Permission, role_may, roles_that_may
+from memoryhub.access.selectors import memberships_of
 from memoryhub.console.reveal import hidden_page, may_see_content, subject_of
-from memoryhub.core.tenancy import as_person, in_workspace
+from memoryhub.console.second_factor import second_factor_missing, to_second_factor
+from memoryhub.core.tenancy import in_workspace
 
 
 class ConsoleRequest(HttpRequest):
@@ -34,14 +35,6 @@ class ConsoleRequest(HttpRequest):
 def actor_of(request: "ConsoleRequest") -> Actor:
     """The person at the console, for the log."""
     return Actor.user(request.user.pk, label=request.user.get_username())
-
-
-def memberships_of(user_id: UUID) -> list[Membership]:
-    """Everywhere this person may work, by the workspace's name."""
-    with as_person(user_id):
-        return list(
-            Membership.objects.filter(user_id=user_id).select_related("workspace").order_by("workspace__name", "id")
-        )
 
 
 def answers_outage(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpResponseBase]:
@@ -94,12 +87,15 @@ def _answer(
 ) -> HttpResponse:
     if not request.user.is_authenticated:
         return _to_sign_in(request)
-    request.memberships = memberships_of(request.user.pk)
+    if not hasattr(request, "memberships"):
+        request.memberships = memberships_of(request.user.pk)
     membership = next((one for one in request.memberships if one.workspace.slug == slug), None)
     if membership is None:
         raise Http404
     request.membership = membership
     workspace: Workspace = membership.workspace
+    if second_factor_missing(membership):
+        return to_second_factor(request)
     if not role_may(membership.role, needed):
         if needed is not Permission.CONTENT_VIEW:
             return _denied(request, workspace, needed)
@@ -128,7 +124,11 @@ def _denied(request: Any, workspace: Workspace, needed: Permission) -> HttpRespo
                 "route": f"console.{request.resolver_match.url_name.replace('-', '_')}",
             },
         )
-    context = {"needed": RULES[needed].meaning, "roles": sorted(role.label for role in roles_that_may(needed)), "workspace": workspace}
+    context = {
+        "needed": RULES[needed].meaning,
+        "roles": sorted(role.label for role in roles_that_may(needed)),
+        "workspace": workspace,
+    }
     return render(request, "403.html", context, status=403)
 
 

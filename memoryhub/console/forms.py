@@ -1,18 +1,16 @@
 """What people type into the console, checked."""
 
-import unicodedata
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
 from django import forms
 from django.conf import settings
-from django.contrib.auth.forms import AuthenticationForm
 from django.core.exceptions import ValidationError
 
 from audit.reasons import REASONS
 from facts.models import FactType, FactVersion, Source, Status
-from memoryhub.access.models import Agent, User
+from memoryhub.access.models import Agent
 
 CORRECT_REASONS = ("corrected", "wrong", "outdated", "contradicted", "subject_request", "other")
 STALE_REASONS = (
@@ -23,28 +21,6 @@ RESTORE_REASONS = ("restored", "corrected", "subject_request", "other")
 
 def _choices(codes: tuple[str, ...]) -> list[tuple[str, str]]:
     return [(code, REASONS[code]) for code in codes]
-
-
-class SignInForm(AuthenticationForm):
-    """By username or, where only one account has it, by e-mail address."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.fields["username"].label = "Username or e-mail"
-        self.error_messages["invalid_login"] = "That name and password do not belong together."
-
-    def clean_username(self) -> str:
-        return account_name(self.cleaned_data["username"])
-
-
-def account_name(typed: str) -> str:
-    """The username that `typed` stands for: itself, or that of the one account with this e-mail address."""
-    typed = unicodedata.normalize("NFKC", typed.replace("\0", "").strip())[:254]
-    if "@" in typed and not User.objects.filter(username=typed).exists():
-        owners = list(User.objects.filter(email__iexact=typed).values_list("username", flat=True)[:2])
-        if len(owners) == 1:
-            return owners[0]
-    return typed
 
 
 class SubjectFilter(forms.Form):

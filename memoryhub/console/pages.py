@@ -36,6 +36,7 @@ NAVIGATION: tuple[tuple[str, tuple[NavItem, ...]], ...] = (
     (
         "Workspace",
         (
+            NavItem("people", "People and roles", "people", Permission.PEOPLE_MANAGE),
             NavItem("agents", "Agents and keys", "agent-list", Permission.AGENTS_MANAGE),
             NavItem("settings", "Settings", "settings", Permission.SETTINGS_MANAGE),
         ),

@@ -21,7 +21,6 @@ from django.db.models import (
 )
 
 from audit.actors import ActorKind
-from audit.models import Entry
 from facts.models import Evidence, EvidenceKind, Fact, FactType, FactVersion, Recall, RecallKind, Status
 from memoryhub.access.models import Agent, User
 from sessions.models import Session, Subject, Turn
@@ -287,13 +286,6 @@ def subjects_named(ids: Iterable[UUID | None]) -> dict[UUID, str]:
     """The external ids of the subjects that still exist."""
     wanted = {one for one in ids if one}
     return dict(Subject.objects.filter(pk__in=wanted).values_list("id", "external_id")) if wanted else {}
-
-
-def recent_failures(*, installation: UUID, user_id: UUID, first_id: UUID) -> int:
-    """How many sign-ins of this person were refused since the entry id `first_id`."""
-    return Entry.objects.filter(
-        workspace_id=installation, action="user.sign_in_failed", object_id=str(user_id), id__gte=first_id
-    ).count()
 
 
 def _named(manager: object, ids: Sequence[str], field: str) -> Iterable[tuple[UUID, str]]:

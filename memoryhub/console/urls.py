@@ -1,15 +1,32 @@
 """The console's addresses. Ids in them are ours, never the caller's id for a person."""
 
-from django.urls import path
+from django.urls import include, path
 
-from memoryhub.console.views import agents, audit_log, dead_letters, entrance, facts, overview, settings, subjects
+from memoryhub.console.views import (
+    agents,
+    audit_log,
+    dead_letters,
+    entrance,
+    facts,
+    overview,
+    people,
+    settings,
+    subjects,
+)
 
 WORKSPACE = "w/<slug:workspace>/"
 
 urlpatterns = [
     path("", entrance.home, name="home"),
-    path("sign-in/", entrance.SignInView.as_view(), name="sign-in"),
-    path("sign-out/", entrance.SignOutView.as_view(), name="sign-out"),
+    path("", include("memoryhub.console.account_urls")),
+    path("invitations/<str:token>/", people.invitation, name="invitation"),
+    path(f"{WORKSPACE}people/", people.people, name="people"),
+    path(f"{WORKSPACE}people/invite/", people.invite, name="invite"),
+    path(f"{WORKSPACE}people/<uuid:membership_id>/role/", people.member_role, name="member-role"),
+    path(f"{WORKSPACE}people/<uuid:membership_id>/remove/", people.member_removal, name="member-remove"),
+    path(
+        f"{WORKSPACE}invitations/<uuid:invitation_id>/revoke/", people.invitation_take_back, name="invitation-revoke"
+    ),
     path(WORKSPACE, overview.overview, name="overview"),
     path(f"{WORKSPACE}subjects/", subjects.subject_list, name="subject-list"),
     path(f"{WORKSPACE}subjects/<uuid:subject_id>/", subjects.subject_facts, name="subject-facts"),

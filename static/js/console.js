@@ -39,3 +39,8 @@ for (const button of document.querySelectorAll("button[data-copy]")) {
     button.textContent = "Copied";
   });
 }
+
+// What a browser with passkeys can do.
+if (window.PublicKeyCredential) {
+  for (const one of document.querySelectorAll("[data-shown-with-script]")) one.hidden = false;
+}

@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from audit.actors import Actor
 from memoryhub.access.models import Agent, Role, Workspace
-from memoryhub.access.services import user_create
+from memoryhub.access.people import user_create
 
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
 PASSWORD = "correct horse battery staple"

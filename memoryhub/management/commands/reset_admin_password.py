@@ -4,7 +4,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from audit.actors import Actor
 from memoryhub.access.models import Membership, User
-from memoryhub.access.services import password_reset
+from memoryhub.access.people import password_reset
 from memoryhub.bootstrap import FIRST_ADMINISTRATOR
 from memoryhub.core.tenancy import as_person
 
