@@ -70,7 +70,7 @@ def test_the_vocabularies_are_those_of_the_apps_above():
 
 
 def test_a_beginning_names_all_actions_below_it():
-    assert actions_under("key.") == ["key.created", "key.revoked"]
+    assert actions_under("key.") == ["key.created", "key.rotated", "key.revoked"]
     assert actions_under("fact.corrected") == ["fact.corrected"]
     assert actions_under("nothing") == []
 
