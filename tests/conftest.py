@@ -99,12 +99,27 @@ def hub_db(
     """A fresh migrated database that the test may commit to; its name."""
     if request.node.get_closest_marker("django_db") or "db" in request.fixturenames:
         pytest.fail("a test uses either hub_db, which commits, or django_db, which rolls back")
-    with django_db_blocker.unblock(), own_database(database_server, template=DATABASE) as name:
-        _point_django_at(database_server, name)
+    with _committing_to_own_database(database_server, django_db_blocker) as name:
+        yield name
+
+
+@pytest.fixture(scope="module")
+def module_db(
+    database_server: EmbeddedPostgres, django_db_setup: None, django_db_blocker: DjangoDbBlocker
+) -> Iterator[str]:
+    """As `hub_db`, for all tests of a module, which then use no other and leave it as they found it."""
+    with _committing_to_own_database(database_server, django_db_blocker) as name:
+        yield name
+
+
+@contextmanager
+def _committing_to_own_database(server: EmbeddedPostgres, blocker: DjangoDbBlocker) -> Iterator[str]:
+    with blocker.unblock(), own_database(server, template=DATABASE) as name:
+        _point_django_at(server, name)
         try:
             yield name
         finally:
-            _point_django_at(database_server, ROLLED_BACK)
+            _point_django_at(server, ROLLED_BACK)
 
 
 @contextmanager
