@@ -70,7 +70,7 @@ class AccountAdapter(DefaultAccountAdapter):
                 )
 
     def login(self, request: HttpRequest, user: Any) -> None:
-        used = [one.get("method") for one in get_authentication_records(request)]
+        used = [one.get("method") for one in get_authentication_records(request, user)]
         with in_workspace(INSTALLATION):
             super().login(request, user)
             begin(request)
