@@ -49,8 +49,11 @@ MULTIPLIERS = {
 PERIODS = {"monthly": "month", "yearly": "year", "annually": "year", "weekly": "week", "daily": "day"}
 
 # A narrow or ordinary space groups digits too, but only between digits.
-_NUMBER = r"\d{1,3}(?:[,'’\u00a0\u202f ]\d{3})+(?:\.\d{1,9})?(?!\d)|\d{1,3}(?:\.\d{3}){2,5}(?:,\d{1,9})?(?!\d)|"
-r"\d{1,15}(?:[.,]\d{1,9})?"
+_NUMBER = (
+    r"\d{1,3}(?:[,'’\u00a0\u202f ]\d{3})+(?:\.\d{1,9})?(?!\d)"
+    r"|\d{1,3}(?:\.\d{3}){2,5}(?:,\d{1,9})?(?!\d)"
+    r"|\d{1,15}(?:[.,]\d{1,9})?"
+)
 _MULTIPLIER = rf"(?:\s?(?P<multiplier>{'|'.join(MULTIPLIERS)})\b)?"
 _BEFORE = rf"(?P<before>{'|'.join(re.escape(one) for one in SYMBOLS)}|\b(?:{'|'.join(sorted(CODES))})\b)"
 _AFTER = rf"(?P<after>[$€£¥₹]|(?:{'|'.join(sorted(CODES))}|{'|'.join(WORDS)})\b)"

@@ -182,7 +182,7 @@ class ClaudeExtractor:
         return failure
 
     def _failure(self, error: Exception) -> ExtractionFailed | None:
-        """The error as a failure with its code; None for one that is not the client's, the network's or the answer's."""
+        """The error as a failure with its code; None for what is not the client's, network's or answer's."""
         import anthropic
 
         if isinstance(error, ExtractionFailed):

@@ -5,7 +5,16 @@ from collections.abc import Collection
 from decimal import Decimal
 from typing import Annotated, Any, Literal, NoReturn
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr, ValidationError, WithJsonSchema
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    StrictBool,
+    StrictInt,
+    StrictStr,
+    ValidationError,
+    WithJsonSchema,
+)
 
 from facts.models import FactType
 
@@ -21,13 +30,20 @@ SPECIAL_CATEGORIES = (
 )
 """GDPR art. 9(1), as a fact is labelled with it."""
 
+
+def _exact(number: object) -> object:
+    """A JSON number as it was read: whole ones arrive as int, others as Decimal; nothing else is one."""
+    if number is None or (isinstance(number, int | Decimal) and not isinstance(number, bool)):
+        return number
+    raise ValueError("not a number")
+
+
 Number = Annotated[
     Decimal | None,
-    Field(allow_inf_nan=False),
+    BeforeValidator(_exact),
     WithJsonSchema({"anyOf": [{"type": "number"}, {"type": "null"}]}),
 ]
-# 0.95 arrives as a Decimal, since numbers are read exactly.
-Share = Annotated[Decimal, Field(allow_inf_nan=False), WithJsonSchema({"type": "number"})]
+Share = Annotated[Decimal, BeforeValidator(_exact), WithJsonSchema({"type": "number"})]
 
 
 class StatedFact(BaseModel):
