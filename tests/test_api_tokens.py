@@ -3,9 +3,9 @@
 import base64
 import json
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import timedelta
-from typing import Any
+from typing import Any, ClassVar
 from uuid import UUID, uuid4
 
 import pytest
@@ -14,15 +14,19 @@ from api_state import state_of
 from django.apps import apps
 from django.core import signing
 from django.db import connection, models
+from django.http import StreamingHttpResponse
+from django.test import RequestFactory
 from django.utils import timezone
 from hypothesis import given
 from hypothesis import strategies as st
 from memory_samples import learn, say
+from rest_framework.request import Request
 
 from audit.actors import Actor
 from audit.models import Entry
 from facts.models import Fact, FactVersion
 from memoryhub.access.models import Agent, ApiKey, MemoryMode, Scope, Workspace
+from memoryhub.access.permissions import Permission
 from memoryhub.access.services import NewKey, agent_change, agent_get_or_create, key_create, key_revoke
 from memoryhub.access.tokens import (
     LONGEST_TTL,
@@ -36,6 +40,8 @@ from memoryhub.access.tokens import (
     session_digest,
     write_token,
 )
+from memoryhub.api.base import ApiView
+from memoryhub.api.urls import urlpatterns
 from memoryhub.core.tenancy import confined_to, in_workspace
 from sessions.models import Session, Subject
 from sessions.services import subject_restrict
@@ -247,6 +253,35 @@ def test_confinement_ends_with_the_request(api: ContractClient, alice: FactVersi
     for _ in range(2):
         assert client.ask(f"/facts/{bob.fact_id}").status_code == 404
         assert api.ask(f"/facts/{bob.fact_id}").status_code == 200
+
+
+class Streamed(ApiView):
+    """Reads people while the answer is under way, after the view has returned."""
+
+    permissions: ClassVar = {"GET": Permission.SUBJECTS_MANAGE}
+
+    def get(self, request: Request) -> StreamingHttpResponse:
+        return StreamingHttpResponse(self.names(self.caller.workspace_id))
+
+    def names(self, workspace_id: UUID) -> Iterator[str]:
+        for _ in range(2):
+            with in_workspace(workspace_id):
+                yield from Subject.objects.order_by("external_id").values_list("external_id", flat=True)
+
+
+def test_what_is_streamed_is_confined_too(api: ContractClient, alice: FactVersion, bob: FactVersion) -> None:
+    def streamed(client: ContractClient) -> list[str]:
+        request = RequestFactory().get("/", headers={"authorization": client.defaults["HTTP_AUTHORIZATION"]})
+        return [name.decode() for name in Streamed.as_view()(request)]
+
+    assert streamed(token_for(api)) == ["alice", "alice"]
+    assert streamed(api) == ["alice", "bob", "alice", "bob"]
+
+
+def test_every_address_of_the_api_confines() -> None:
+    views = [pattern.callback.cls for pattern in urlpatterns]  # type: ignore[union-attr]
+    assert views
+    assert all(issubclass(view, ApiView) for view in views)
 
 
 # One session

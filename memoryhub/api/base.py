@@ -1,11 +1,12 @@
 """What every view of the API shares: a view parses, calls one service, serialises."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from functools import cache
 from typing import Any, ClassVar, cast
+from uuid import UUID
 
-from django.http import HttpRequest
+from django.http import HttpRequest, StreamingHttpResponse
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import Serializer
@@ -17,7 +18,7 @@ from memoryhub.access.permissions import Permission
 from memoryhub.api.confinement import confined_input, refuse_other_path
 from memoryhub.api.errors import LengthRequired, TokenForbids
 from memoryhub.api.rendering import AlwaysJson
-from memoryhub.core.tenancy import confined_to, in_workspace
+from memoryhub.core.tenancy import confined_subject_id, confined_to, in_workspace
 
 ANY_MODE = frozenset(MemoryMode)
 REMEMBERING = frozenset({MemoryMode.EPISODIC, MemoryMode.FULL, MemoryMode.MANAGED})
@@ -44,7 +45,12 @@ class ApiView(APIView):
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Response:
         # A token's holder is confined from authentication on, and no longer than the request lasts.
         with confined_to(None):
-            return cast(Response, super().dispatch(request, *args, **kwargs))
+            response = super().dispatch(request, *args, **kwargs)
+            subject_id = confined_subject_id()
+        if subject_id and isinstance(response, StreamingHttpResponse):
+            # What is streamed is read after this has returned.
+            response.streaming_content = _confined(cast(Iterable[bytes], response.streaming_content), subject_id)
+        return cast(Response, response)
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
@@ -76,6 +82,18 @@ class ApiView(APIView):
         if self.caller.bound:
             data = confined_input(self.caller, _ready(serializer), data)
         return checked(serializer, data)
+
+
+def _confined(chunks: Iterable[bytes], subject_id: UUID) -> Iterator[bytes]:
+    """The chunks of a streamed answer, each read under the confinement that the request had."""
+    pending = iter(chunks)
+    while True:
+        with confined_to(subject_id):
+            try:
+                chunk = next(pending)
+            except StopIteration:
+                return
+        yield chunk
 
 
 def checked(serializer: type[Serializer[Any]], data: Any) -> dict[str, Any]:

@@ -92,6 +92,11 @@ def confined_to(subject_id: UUID | None) -> Iterator[None]:
         _confined_to.reset(token)
 
 
+def confined_subject_id() -> UUID | None:
+    """Whose rows alone the next transaction will see; None when it is everybody's in its workspace."""
+    return _confined_to.get()
+
+
 def confine_to(subject_id: UUID | None) -> None:
     """As `confined_to`, until the `confined_to` around it ends."""
     _confined_to.set(subject_id)
