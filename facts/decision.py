@@ -158,7 +158,7 @@ def contradiction(known: Known, stated: Stated) -> str:
         return "rejected_before" if known.turned_down and _equal(known, stated) else ""
     if known.pinned:
         return "contradicts_pinned"
-    if known.vouched:
+    if known.vouched or known.source == Source.OPERATOR:
         return "contradicts_vouched"
     if stated.source == Source.USER:
         return ""
