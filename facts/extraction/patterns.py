@@ -249,7 +249,9 @@ CLAUSE = re.compile(
 SENTENCE_END = re.compile(r"[.!?]+(?=\s|$|\0)|\n|;")
 ABBREVIATION = re.compile(r"(?:^|\W)(?:e\.g|i\.e|etc|approx|mr|mrs|ms|dr|st|vs|no|inc|ltd|co|[A-Z])\.$", re.IGNORECASE)
 CLAUSE_END = re.compile(
-    r"[;:!?()\n—–]|[.](?=\s|$)|,\s|\s-\s|"
+    r"[;:!?()\n—–]|[.](?=\s|$)|\s-\s|"
+    # A comma ends it, unless it parts the items of a list of names.
+    r",\s(?!(?-i:(?:[A-Z][\w.+#-]*)(?:\s[A-Z][\w.+#-]*)?)(?:,\s|\s(?:and|&)\s)|and\s(?-i:[A-Z])[\w.+#-]*(?:[.!]|$|\sfor\s))|"
     r"\s(?:but|because|since|which|who|so|though|although|whereas|while|until|unless|except)\s|"
     r"\s(?:and|as|when|where|then|plus|or)\s+(?=(?:i|we|my|our|it|its|they|their|he|she|his|her|you|your|that|"
     r"this|there|these|please|"

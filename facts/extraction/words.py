@@ -223,7 +223,8 @@ def proper(text: str) -> str:
 def names(content: str) -> list[str]:
     """The names in a fact's content, but for the word it begins with."""
     _, _, rest = content.partition(" ")
-    return [match[0].rstrip(".'’-/&")[:200] for match in _PROPER.finditer(rest) if len(match[0]) > 1]
+    found = (without_article(match[0].rstrip(".'’-/&")) for match in _PROPER.finditer(rest))
+    return [name[:200] for name in found if len(name) > 1]
 
 
 def number(text: str) -> Decimal | None:
