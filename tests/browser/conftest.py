@@ -77,6 +77,6 @@ def signed_in(page: Page, operator_name: str) -> Page:
     page.goto("/")
     page.get_by_label("Username or e-mail").fill(operator_name)
     page.get_by_label("Password").fill(PASSWORD)
-    page.get_by_role("button", name="Sign in").click()
+    page.get_by_role("button", name="Sign in", exact=True).click()
     page.get_by_role("heading", name="Overview").wait_for()
     return page
