@@ -99,9 +99,10 @@ def look_after_batches(extractor: BatchExtractor, workspaces: Sequence[UUID]) ->
         return 0
     moved = 0
     code, retry_after = "", None
+    began = timezone.now()
     try:
         for workspace_id in workspaces:
-            while (batch := _claim(workspace_id)) is not None:
+            while (batch := _claim(workspace_id, began)) is not None:
                 moved += _take_further(extractor, batch, workspaces)
             if settings.EXTRACT_BATCH:
                 moved += submit(extractor, workspace_id)
@@ -199,11 +200,11 @@ def _claim_of(row: Extraction) -> Claim:
     return Claim(row.id, row.workspace_id, row.subject_id, row.lease, row.attempts)
 
 
-def _claim(workspace_id: UUID) -> ExtractionBatch | None:
-    """A batch that nobody looks after now, for LEASE; in this round each comes once."""
+def _claim(workspace_id: UUID, round_began: datetime) -> ExtractionBatch | None:
+    """A batch that nobody looks after now, for LEASE; in one round each comes once."""
     with in_workspace(workspace_id):
         now = timezone.now()
-        since = now - timedelta(seconds=settings.EXTRACT_BATCH_POLL_SECONDS)
+        since = min(round_began, now - timedelta(seconds=settings.EXTRACT_BATCH_POLL_SECONDS))
         batch = (
             ExtractionBatch.objects.select_for_update(skip_locked=True)
             .filter(
