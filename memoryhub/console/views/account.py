@@ -18,6 +18,14 @@ from memoryhub.core.tenancy import in_workspace
 class PasswordChangeView(account.PasswordChangeView):
     """A new password; sign-ins elsewhere end with it."""
 
+    def get_form(self, form_class: Any = None) -> Any:
+        form = super().get_form(form_class)
+        # It would lead to resetting a password by e-mail, which the hub does not offer.
+        form.fields["oldpassword"].help_text = ""
+        for field in form.fields.values():
+            field.widget.attrs.pop("placeholder", None)
+        return form
+
 
 @method_decorator(answers_outage, name="dispatch")
 class SignInsView(ListUserSessionsView):
