@@ -12,7 +12,7 @@ from functools import cached_property
 from uuid import UUID
 
 from django.db import connection
-from django.db.models import Prefetch, QuerySet
+from django.db.models import Max, Prefetch, QuerySet
 from django.utils import timezone
 
 from audit.actors import Actor, ActorKind
@@ -33,7 +33,7 @@ from facts.decision import (
 from facts.doubts import MARKS_STALE, RESTORES, Doubt, Heard, doubts_about
 from facts.exceptions import NotPossible, RecordingPaused, TooManyFacts, UnknownFact
 from facts.indexing import index_versions
-from facts.models import EvidenceKind, Fact, FactTally, FactTransition, FactType, FactVersion, Source, Status
+from facts.models import Evidence, EvidenceKind, Fact, FactTally, FactTransition, FactType, FactVersion, Source, Status
 from facts.provenance import Span, echoed_parts, only_echoes, source_of
 from facts.versions import (
     Wording,
@@ -153,7 +153,7 @@ class _Writer:
         doubts = [] if self.approved else list(self._doubts(stated, source, echo))
         self._refuse_flood()
         decision = decide(
-            [_as_known(fact) for fact in found.known],
+            [_as_known(fact, with_evidence=bool(self.extracted_by)) for fact in found.known],
             Stated(
                 identity=stated.identity,
                 content=stated.content,
@@ -594,8 +594,13 @@ def _held(facts: Sequence[Fact], agent_id: UUID | None) -> list[Held]:
     ]
 
 
-def _as_known(fact: Fact) -> Known:
-    return _known(fact, standing(fact))
+def _as_known(fact: Fact, *, with_evidence: bool = False) -> Known:
+    """`with_evidence`: what was confirmed later was decided later."""
+    known = _known(fact, standing(fact))
+    if not with_evidence or known.decided_at is None:
+        return known
+    last = Evidence.objects.filter(version=standing(fact)).aggregate(at=Max("turn__occurred_at"))["at"]
+    return replace(known, decided_at=max(known.decided_at, last)) if last else known
 
 
 def _known(fact: Fact, version: FactVersion) -> Known:

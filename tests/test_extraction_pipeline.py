@@ -239,6 +239,23 @@ def test_what_was_said_before_does_not_replace_what_was_said_later(agent: Agent)
     assert contents(agent.workspace_id, status="superseded") == ["The customer's colour is blue"]
 
 
+def test_what_was_confirmed_since_is_not_replaced_by_what_was_said_between(agent: Agent) -> None:
+    """blue, green (read last), blue again."""
+    for number, colour in enumerate(("blue", "green", "blue")):
+        converse(agent, f"My colour is {colour}", session=f"s{number}")
+    planned(agent)
+    between = windows_of(agent.workspace_id)[1]
+    with in_workspace(agent.workspace_id):
+        type(between).objects.filter(pk=between.pk).update(state="dead")
+    for _ in range(2):
+        read_one(agent, LineExtractor())
+    with in_workspace(agent.workspace_id):
+        type(between).objects.filter(pk=between.pk).update(state="due", attempts=0)
+    read_one(agent, LineExtractor())
+    assert contents(agent.workspace_id) == ["The customer's colour is blue"]
+    assert contents(agent.workspace_id, status="superseded") == ["The customer's colour is green"]
+
+
 def test_a_worker_reads_several_windows_at_once(hub_db: str, agent: Agent) -> None:
     import threading
 
