@@ -50,7 +50,7 @@ class PreviewForm(forms.Form):
         label="Message",
     )
     agent = forms.ModelChoiceField(
-        queryset=Agent.objects.none(), required=False, empty_label="any agent", label="Agent"
+        queryset=Agent.objects.none(), required=False, empty_label="an agent that wrote nothing here", label="Agent"
     )
     score_threshold = forms.FloatField(min_value=0, max_value=1, required=False, label="Threshold")
     top_k = forms.IntegerField(min_value=1, max_value=50, required=False, label="Facts at most")

@@ -29,6 +29,7 @@ NAVIGATION: tuple[tuple[str, tuple[NavItem, ...]], ...] = (
         "Memory",
         (
             NavItem("subjects", "Subjects", "subject-list"),
+            NavItem("review", "Review", "review", Permission.MEMORY_REVIEW),
             NavItem("dead-letters", "Dead letters", "dead-letters", Permission.EXTRACTIONS_VIEW),
         ),
     ),

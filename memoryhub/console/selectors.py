@@ -199,6 +199,8 @@ class ShownFact:
     past: list[FactVersion]
     confirmed: int
     stated: Evidence | None
+    waiting: list[FactVersion]
+    """Versions that wait for review, beside the one that stands."""
 
     @property
     def stands(self) -> bool:
@@ -208,12 +210,14 @@ class ShownFact:
 def shown_fact(fact: Fact) -> ShownFact:
     """From a fact with prefetched versions, newest first."""
     versions = list(fact.versions.all())
-    version = next((one for one in versions if one.status in STANDING), versions[0])
+    # What waits stands only where nothing else does.
+    version = next((one for status in STANDING for one in versions if one.status == status), versions[0])
     evidence = list(version.evidence.all())
     return ShownFact(
         fact=fact,
         version=version,
-        past=[one for one in versions if one is not version],
+        past=[one for one in versions if one is not version and one.status != Status.QUARANTINED],
+        waiting=[one for one in versions if one is not version and one.status == Status.QUARANTINED],
         confirmed=sum(one.kind == EvidenceKind.CONFIRMS for one in evidence),
         stated=next((one for one in evidence if one.kind == EvidenceKind.STATES), None),
     )
@@ -301,7 +305,11 @@ def _standing() -> QuerySet[FactVersion]:
 
 
 def _standing_first() -> Case:
-    return Case(When(status__in=STANDING, then=Value(0)), default=Value(1), output_field=IntegerField())
+    return Case(
+        *(When(status=status, then=Value(place)) for place, status in enumerate(STANDING)),
+        default=Value(len(STANDING)),
+        output_field=IntegerField(),
+    )
 
 
 def _versions(*, with_text: bool) -> QuerySet[FactVersion]:

@@ -10,6 +10,7 @@ from memoryhub.console.views import (
     facts,
     overview,
     people,
+    review,
     settings,
     subjects,
 )
@@ -46,6 +47,10 @@ urlpatterns = [
         dead_letters.dead_letter_progress,
         name="dead-letter-progress",
     ),
+    path(f"{WORKSPACE}review/", review.review_list, name="review"),
+    path(f"{WORKSPACE}review/roll-back/", review.roll_back_view, name="roll-back"),
+    path(f"{WORKSPACE}review/<uuid:version_id>/", review.review_decide, name="review-decide"),
+    path(f"{WORKSPACE}sessions/<uuid:session_id>/release/", review.session_release, name="session-release"),
     path(f"{WORKSPACE}audit/", audit_log.audit_log, name="audit-log"),
     path(f"{WORKSPACE}agents/", agents.agent_list, name="agent-list"),
     path(f"{WORKSPACE}agents/new/", agents.agent_create, name="agent-create"),

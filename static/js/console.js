@@ -22,6 +22,33 @@ document.addEventListener("keydown", (event) => {
   }
 });
 
+// The review queue: J and K go from one to the next, A lets in, E puts right, R turns down.
+document.addEventListener("keydown", (event) => {
+  if (event.ctrlKey || event.metaKey || event.altKey || isTyping(event.target)) return;
+  const key = event.key.toLowerCase();
+  if (!"jkaer".includes(key) || key.length !== 1) return;
+  const items = [...document.querySelectorAll("[data-review] > li")];
+  if (items.length === 0) return;
+  const at = items.findIndex((item) => item.contains(document.activeElement));
+  if (key === "j" || key === "k") {
+    event.preventDefault();
+    const next = at < 0 ? 0 : Math.min(Math.max(at + (key === "j" ? 1 : -1), 0), items.length - 1);
+    items[next].focus();
+    return;
+  }
+  if (at < 0) return;
+  if (key === "a") {
+    items[at].querySelector('button[value="approve"]').click();
+    return;
+  }
+  const part = items[at].querySelector(`details[data-key="${key}"]`);
+  if (part) {
+    event.preventDefault();
+    part.open = true;
+    part.querySelector("textarea, select").focus();
+  }
+});
+
 document.addEventListener("click", (event) => {
   for (const open of document.querySelectorAll("details.dropdown[open]")) {
     if (!open.contains(event.target)) open.open = false;

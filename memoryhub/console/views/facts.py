@@ -14,6 +14,7 @@ from audit.services import record
 from facts.exceptions import NotPossible, UnknownFact, VersionConflict
 from facts.models import Fact, FactVersion, Source, Status
 from facts.services import fact_correct, fact_mark_stale, fact_pin, fact_restore
+from facts.visibility import LET_IN
 from memoryhub.access.models import Workspace
 from memoryhub.access.permissions import Permission
 from memoryhub.console.access import ConsoleRequest, actor_of, permission_required
@@ -142,7 +143,9 @@ def _fact(workspace: Workspace, fact_id: UUID) -> Fact:
 
 
 def _latest(fact: Fact) -> FactVersion:
-    return fact.versions.all()[0]
+    """The version that a change goes by: the latest that was let in, or the latest of all when none was."""
+    versions = list(fact.versions.all())
+    return next((version for version in versions if version.status in LET_IN), versions[0])
 
 
 def _back(workspace: Workspace, fact: Fact) -> HttpResponse:
@@ -180,6 +183,7 @@ def _fact_page(
         or CorrectForm(latest=latest, initial=expected | CorrectForm.initial_of(shown.version)),
         "stale": sent.get("stale") or StaleForm(initial=expected),
         "restore": sent.get("restore") or RestoreForm(initial=expected),
-        "can_change": latest.status != Status.QUARANTINED,
+        "can_change": latest.status in LET_IN,
+        "waiting": sum(version.status == Status.QUARANTINED for version in versions),
     }
     return page(request, workspace, "facts/fact_detail.html", context, section="subjects", status=status)

@@ -212,6 +212,7 @@ def session_detail(request: ConsoleRequest, workspace: Workspace, session_id: UU
         "subject": session.subject,
         "turns": turns,
         "transcript": [(turn, parts_of(turn)) for turn in turns.turns],
+        "withheld": session.turns.filter(withheld_at__isnull=False).count(),
     }
     return page(request, workspace, "sessions/session_detail.html", context, section="subjects")
 
