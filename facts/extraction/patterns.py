@@ -152,7 +152,9 @@ def _compared(
     there: list[KnownFact | ExtractedFact] = [*known, *reversed(made)]
     for same in there:
         if _plain(same.content) == _plain(fact.content):
-            return replace(fact, type=FactType(same.type), entity=same.entity, attribute=same.attribute)
+            return replace(
+                fact, type=FactType(same.type), entity=same.entity, attribute=same.attribute, content=same.content
+            )
     if found.instead_of:
         return _replacing(fact, found, known, made)
     slot = {
