@@ -48,6 +48,7 @@ class Change:
     """A version's status, now and after the roll back. `why`: `written` by them, `replaced` or `marked` by them."""
 
     version: FactVersion
+    was: Status
     to: Status
     why: str
 
@@ -88,7 +89,7 @@ class Plan:
                 self.scope.since.isoformat() if self.scope.since else "",
                 self.scope.until.isoformat() if self.scope.until else "",
             ],
-            "changes": sorted([str(one.version.id), one.version.status, one.to.value] for one in self.changes),
+            "changes": sorted([str(one.version.id), one.was.value, one.to.value] for one in self.changes),
             "kept": sorted(str(version.id) for version in self.kept),
             "turns": self.turns_digest,
         }
@@ -143,7 +144,8 @@ def roll_back_plan(scope: Scope) -> Plan:
         by_id = {version.id: version for version in versions}
         for version_id, status in statuses_without(past).items():
             why = "written" if version_id in written else "replaced" if status == Status.CURRENT else "marked"
-            changes.append(Change(by_id[version_id], status, why))
+            version = by_id[version_id]
+            changes.append(Change(version, Status(version.status), status, why))
         kept += [by_id[one.version_id] for one in past if one.written_by_them and one.vouched]
     turns = list(_their_turns(scope).order_by("id").values_list("id", "session_id"))
     people = {facts[change.version.fact_id].subject_id for change in changes}

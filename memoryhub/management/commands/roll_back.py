@@ -71,7 +71,7 @@ class Command(BaseCommand):
         for change in plan.changes[:LISTED]:
             fact = plan.facts[change.version.fact_id]
             self.stdout.write(
-                f"  {fact.id} {fact.handle_text} v{change.version.number}: {change.version.status} -> {change.to.value}"
+                f"  {fact.id} {fact.handle_text} v{change.version.number}: {change.was.value} -> {change.to.value}"
             )
         if len(plan.changes) > LISTED:
             self.stdout.write(f"  and {len(plan.changes) - LISTED} more")
