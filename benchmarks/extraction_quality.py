@@ -164,7 +164,7 @@ class Kept:
 
 
 def hold(dialogue: Dialogue, extractor: "Extractor", agent: "Agent") -> Verdict:
-    """Hold the dialogue with a person of its own, in a workspace without others, and judge what is remembered of it."""
+    """Hold the dialogue with a person of its own, in a workspace without others; judge what is remembered of it."""
     from memoryhub.core.tenancy import in_workspace
     from sessions.models import Subject
 

@@ -253,11 +253,11 @@ ABBREVIATION = re.compile(r"(?:^|\W)(?:e\.g|i\.e|etc|approx|mr|mrs|ms|dr|st|vs|n
 CLAUSE_END = re.compile(
     r"[;:!?()\n—–]|[.](?=\s|$)|\s-\s|"
     # A comma ends it, unless it parts the items of a list of names.
-    r",\s(?!(?-i:(?:[A-Z][\w.+#-]*)(?:\s[A-Z][\w.+#-]*)?)(?:,\s|\s(?:and|&)\s)|and\s(?-i:[A-Z])[\w.+#-]*(?:[.!]|$|\sfor\s))|"
+    r",\s(?!(?-i:(?:[A-Z][\w.+#-]*)(?:\s[A-Z\d][\w.+#-]*)?)(?:,\s|\s(?:and|&)\s)|and\s(?-i:[A-Z])[\w.+#-]*(?:[.!]|$|\sfor\s))|"
     r"\s(?:but|because|since|which|who|so|though|although|whereas|while|until|unless|except)\s|"
     r"\s(?:and|as|when|where|then|plus|or)\s+(?=(?:i|we|my|our|it|its|they|their|he|she|his|her|you|your|that|"
     r"this|there|these|please|"
-    r"can|could|do|don't|not|is|are|has|have|had|was|were|will|would|should|no|what|how|why|thanks|use|mostly)\b)|$",
+    r"can|could|do|don't|not|is|are|has|have|had|was|were|will|would|should|no|what|how|why|thanks|use|mostly|want|need|am|try|hope)\b)|$",
     re.IGNORECASE,
 )
 ASKS = re.compile(
@@ -403,12 +403,10 @@ def _moved_to(match: re.Match[str], rest: str) -> list[Found]:
 
 def _decided(match: re.Match[str], rest: str) -> list[Found]:
     thing = words.third_person(words.trimmed(rest))
-    if not thing:
+    if not thing or words.POINTS_ELSEWHERE.match(thing):
         return []
     how = " ".join(match["how"].casefold().split())
-    verb = match["verb"].casefold().replace("chose", "chosen").replace("chosenn", "chosen")
-    said = {"decided": "Decided", "opted": "Opted", "settled": "Settled"}.get(verb, "Chose")
-    return [Found(FactType.DECISION, f"{said} {how} {thing}", entity=_of(match))]
+    return [Found(FactType.DECISION, f"{match['verb'].capitalize()} {how} {thing}", entity=_of(match))]
 
 
 def _chose(match: re.Match[str], rest: str) -> list[Found]:
@@ -631,7 +629,7 @@ _SPECIFIC: list[tuple[str, Maker]] = [
         _uses,
     ),
     (
-        rf"{WHO}{HAVE}\s+{ADVERB}(?P<verb>decided|opted|settled|chosen|chose)\s+(?:yesterday\s+|today\s+|"
+        rf"{WHO}{HAVE}\s+{ADVERB}(?P<verb>decided|opted|settled)\s+(?:yesterday\s+|today\s+|"
         rf"last \w+\s+|finally\s+)?"
         r"(?P<how>to|on|against|not to|that|for)\s+",
         _decided,

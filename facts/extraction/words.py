@@ -70,7 +70,8 @@ PASSING = re.compile(
     re.IGNORECASE,
 )
 _TRAILING = re.compile(
-    r"(?:[\s,]+(?:now|too|as well|these days|nowadays|at the moment|right now|currently|today|anyway|though|"
+    r"(?:[\s,]+(?:for (?:this|that)(?: purpose| project| one)?|lately|now|too|as well|these days|nowadays|"
+    r"at the moment|right now|currently|today|anyway|though|"
     r"please|again|instead|"
     r"after all|by the way|btw|of course|by now|so far|already|for now|as of (?:now|today)|ok|okay|thanks|"
     r"thank you|always|actually|really|"
