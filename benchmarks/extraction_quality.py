@@ -41,7 +41,7 @@ BEFORE = "before"
 
 @dataclass(frozen=True)
 class Expected:
-    """One thing that must come of a dialogue. Each of `says` (alternatives by |) stands in entity, attribute or content.
+    """One thing that must come of a dialogue. Each of `says` (alternatives by |) is in entity, attribute or content.
 
     `by` is "all" for what every extractor has to find, "better" for what a better one than patterns finds.
     """

@@ -1,6 +1,7 @@
 """The dialogues that extraction is measured on: that they are well made, and a part of them held on a real database."""
 
 from collections import Counter
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -94,10 +95,7 @@ def test_nothing_is_lost_on_the_way_to_claude_and_back(agent: Agent, settings: S
 
 def _renamed(dialogue: Dialogue) -> Dialogue:
     """The same, with another person."""
-    return Dialogue(
-        f"{dialogue.id}-again", dialogue.category, dialogue.held_out, dialogue.sessions, dialogue.known, dialogue.expect,
-        dialogue.never, dialogue.allowed,
-    )  # fmt: skip
+    return replace(dialogue, id=f"{dialogue.id}-again")
 
 
 # How a dialogue is judged.
