@@ -35,10 +35,12 @@ from uuid import UUID, uuid4
 import psycopg
 import psycopg.sql
 
-from benchmarks.harness import Hub, add_hub_arguments, finish, hub, join, owner_dsn, print_table
+from benchmarks.harness import Hub, add_hub_arguments, finish, hub, join, owner_dsn, print_table, wait_until_indexed
 
 THREADS, PEOPLE = 4, 3
 WITHIN = 0.05
+# Shorter ids (numbers of libraries' rows) are in every page by chance.
+LEAST_TELLING = 8
 JSON_TYPE, FORM_TYPE = "application/json", "application/x-www-form-urlencoded"
 SLUGS = ("mine", "theirs")
 
@@ -104,6 +106,7 @@ class Tally:
     leaks: list[str] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
     differences: list[str] = field(default_factory=list)
+    examples: dict[str, str] = field(default_factory=dict)
     done: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -118,24 +121,29 @@ def main() -> None:
         parser.error("this benchmark needs two workspaces of a known content: it starts its own hub")
     if arguments.small:
         arguments.requests, arguments.pairs = 3_000, 60
-    with hub(arguments, environment={"THROTTLE_PER_MINUTE": "10000000"}) as at:
-        join(at, THROTTLE_PER_MINUTE="10000000")
+    # Nothing but the attack may change what is compared afterwards.
+    quiet = {"THROTTLE_PER_MINUTE": "10000000", "EXTRACTOR": "none"}
+    with hub(arguments, environment=quiet) as at:
+        join(at, **quiet)
         mine, theirs = (fill(slug) for slug in SLUGS)
+        wait_until_indexed(at)
         credentials = [*keys_of(mine), *tokens_of(at, mine), *people_of(mine, theirs)]
         addresses = [*api_addresses(), *console_addresses()]
         before = fingerprint(at, mine, theirs)
+        ratios = compare_times(at, credentials, addresses, theirs, arguments.pairs)
         tally = Tally()
         began = time.perf_counter()
         attack(at, attempts(addresses, credentials, mine, theirs, arguments.requests), tally)
         took = time.perf_counter() - began
         changed = [name for name, digest in fingerprint(at, mine, theirs).items() if before[name] != digest]
-        ratios = compare_times(at, credentials, addresses, theirs, arguments.pairs)
     print_table(("answer", "requests"), sorted(tally.statuses.items()))
     print()
     print_table(("timed", "absent, ms", "another's, ms", "ratio"), [ratio.row() for ratio in ratios])
     for title, found in (("leak", tally.leaks), ("error", tally.errors), ("difference", tally.differences)):
         for line in sorted(set(found))[:20]:
             print(f"{title}: {line}")
+    for name, example in sorted(tally.examples.items()):
+        print(f"for example {name}: {example}")
     for name in changed:
         print(f"changed: {name}")
     worst = max((abs(ratio.ratio - 1) for ratio in ratios), default=0.0)
@@ -151,7 +159,8 @@ def main() -> None:
 def fill(slug: str) -> Tenant:
     """A workspace with people remembered, written by the product's own services."""
     from audit.actors import Actor
-    from memoryhub.access.models import Scope
+    from memoryhub.access.models import Role, Scope
+    from memoryhub.access.people import invitation_create
     from memoryhub.access.services import agent_get_or_create, key_create, workspace_create
     from memoryhub.core.tenancy import in_workspace
 
@@ -159,7 +168,19 @@ def fill(slug: str) -> Tenant:
     workspace = workspace_create(slug=slug, name=f"{slug} {secrets.token_hex(6)}", actor=actor)
     agent = agent_get_or_create(workspace_id=workspace.id, name=f"agent-{secrets.token_hex(6)}", actor=actor)
     key = key_create(agent=agent, actor=actor, scopes=list(Scope))
-    tenant = Tenant(slug, key.secret, ids={"agent_id": str(agent.id), "key_id": str(key.key.id)})
+    invited = invitation_create(workspace=workspace, role=Role.VIEWER, actor=actor)
+    tenant = Tenant(
+        slug,
+        key.secret,
+        ids={
+            "agent_id": str(agent.id),
+            "key_id": str(key.key.id),
+            "invitation_id": str(invited.invitation.id),
+            # Whoever holds the link may use it: what is tried is another one.
+            "invitation_token": f"{workspace.id.hex}{secrets.token_urlsafe(32)}",
+            "provider_id": "sso",
+        },
+    )
     for _ in range(PEOPLE):
         with in_workspace(workspace.id):
             tenant.people.append(_person(workspace.id, agent.id, actor))
@@ -167,6 +188,9 @@ def fill(slug: str) -> Tenant:
 
 
 def _person(workspace_id: Any, agent_id: Any, actor: Any) -> Person:
+    from django.utils import timezone
+
+    from facts.extraction.replay import DeadLetterFilter, dead_letters_replay
     from facts.models import Extraction, FactType
     from facts.services import FactInput, facts_record
     from facts.working_memory import MemoryRequest, Viewpoint, working_memory
@@ -206,16 +230,20 @@ def _person(workspace_id: Any, agent_id: Any, actor: Any) -> Person:
     view = Viewpoint(workspace_id, "english", actor, agent_id, MemoryMode.FULL)
     memory = working_memory(view=view, ask=MemoryRequest(person.user_id, f"Do we run {canary}?", "later"))
     session = Session.objects.get(external_id=session_name)
-    extraction = Extraction.objects.create(
-        workspace_id=workspace_id,
-        subject=subject,
-        session=session,
-        first_index=0,
-        last_index=1,
-        indexes=[0, 1],
-        state="dead",
-        error="server_error",
+    extraction, again = (
+        Extraction.objects.create(
+            workspace_id=workspace_id,
+            subject=subject,
+            session=session,
+            first_index=number,
+            last_index=number,
+            state="dead",
+            error="server_error",
+            finished_at=timezone.now(),
+        )
+        for number in range(2)
     )
+    replayed = dead_letters_replay(workspace_id=workspace_id, which=DeadLetterFilter(ids=(again.id,)), actor=actor)
     if memory.recall is None:
         raise SystemExit("Nothing was surfaced to begin with.")
     person.ids = {
@@ -228,6 +256,7 @@ def _person(workspace_id: Any, agent_id: Any, actor: Any) -> Person:
         "turn_id": str(recorded.turns[0].id),
         "recall_id": str(memory.recall.recall_id),
         "extraction_id": str(extraction.id),
+        "replay_id": str(replayed.id),
     }
     return person
 
@@ -289,10 +318,10 @@ def people_of(mine: Tenant, theirs: Tenant) -> list[Credential]:
     """Signed-in people: every role of the first workspace, and nobody. `theirs` gets members to ask about."""
     from django.conf import settings
     from django.test import Client
-    from memoryhub.access.people import user_create
 
     from audit.actors import Actor
     from memoryhub.access.models import Membership, Role, Workspace
+    from memoryhub.access.people import user_create
     from memoryhub.core.tenancy import in_workspace
 
     actor = Actor.command("benchmark")
@@ -304,6 +333,8 @@ def people_of(mine: Tenant, theirs: Tenant) -> list[Credential]:
             with in_workspace(workspace.id):
                 tenant.ids["membership_id"] = str(Membership.objects.get(user=user).id)
                 tenant.ids["user_pk"] = str(user.pk)
+            if tenant is theirs:
+                tenant.ids["passkey_id"] = str(_factor(user))
             if tenant is mine:
                 client = Client()
                 client.force_login(user, backend=settings.AUTHENTICATION_BACKENDS[0])
@@ -314,6 +345,13 @@ def people_of(mine: Tenant, theirs: Tenant) -> list[Credential]:
                     Credential(role.value, {"Cookie": cookie, "X-CSRFToken": csrf}, console=True, csrf=csrf)
                 )
     return signed_in
+
+
+def _factor(user: Any) -> int:
+    """A second factor of this person, which nobody else may touch; it only has to be there."""
+    from allauth.mfa.models import Authenticator
+
+    return int(Authenticator.objects.create(user=user, type="webauthn", data={"name": "key"}).pk)
 
 
 def api_addresses() -> list[Address]:
@@ -381,6 +419,11 @@ PARAMETERS: dict[str, tuple[str, str]] = {
     "key_id": ("key_id", "key_id"),
     "membership_id": ("membership_id", "membership_id"),
     "user_id": ("user_pk", "user_pk"),
+    "replay_id": ("replay_id", "replay_id"),
+    "invitation_id": ("invitation_id", "invitation_id"),
+    "token": ("invitation_token", "invitation_token"),
+    "pk": ("passkey_id", "passkey_id"),
+    "provider_id": ("provider_id", "provider_id"),
 }
 
 # What an operation is sent, from the ids of somebody else. All but the path of those that are not here is their query.
@@ -406,15 +449,24 @@ BODIES: dict[str, Callable[[dict[str, str]], dict[str, Any]]] = {
     "correct_fact": lambda i: {"expected_version": 1, "content": "Something else"},
     "mark_fact_stale": lambda i: {"reason": "outdated"},
     "restore_fact": lambda i: {"version": 1},
+    "approve_review": lambda i: {},
+    "reject_review": lambda i: {"reason": "wrong"},
+    "replay_dead_letter": lambda i: {},
+    "replay_dead_letters": lambda i: {"ids": [i["extraction_id"]]},
+    "create_subject_token": lambda i: {"user_id": i["user_id"], "session_id": i["session_name"]},
     "lookup_subject": lambda i: {"user_id": i["user_id"]},
     "restrict_subject": lambda i: {"reason": "subject_request"},
     "unrestrict_subject": lambda i: {"reason": "subject_request"},
     "pause_subject": lambda i: {"what": ["recording"]},
     "resume_subject": lambda i: {"what": ["recording"]},
 }
+CREATING = frozenset({"record_turns", "add_facts", "create_subject_token"})
 QUERIES: dict[str, Callable[[dict[str, str]], dict[str, str]]] = {
     "list_facts": lambda i: {"user_id": i["user_id"]},
     "list_subjects": lambda i: {},
+    "list_extractions": lambda i: {"subject_id": i["subject_id"]},
+    "list_dead_letters": lambda i: {"session_id": i["session_name"]},
+    "list_review": lambda i: {"subject_id": i["subject_id"]},
     "list_audit_entries": lambda i: {"subject_id": i["subject_id"]},
 }
 # Whatever any form of the console asks for: fields that a form does not have are ignored.
@@ -470,7 +522,8 @@ def attempts(
     print(f"{len(once)} combinations, {rounds} rounds")
     chance = random.Random(11)  # noqa: S311 - the same order every time
     chance.shuffle(once)
-    return once * rounds
+    # What makes things under the ids it was given comes last: from then on those ids are known in the first workspace.
+    return sorted(once * rounds, key=lambda attempt: attempt.address.name in CREATING)
 
 
 def absent_like(ids: dict[str, str]) -> dict[str, str]:
@@ -568,7 +621,10 @@ def one(over: Connection, attempt: Attempt, tally: Tally) -> None:
     leaked = [
         kind
         for kind, value in attempt.theirs.items()
-        if value in shown and value not in asked_for and quote(value, safe="") not in asked_for
+        if len(value) >= LEAST_TELLING
+        and value in shown
+        and value not in asked_for
+        and quote(value, safe="") not in asked_for
     ]
     canaries = [canary for canary in attempt.forbidden if canary in shown]
     with tally.lock:
@@ -579,9 +635,18 @@ def one(over: Connection, attempt: Attempt, tally: Tally) -> None:
                 tally.errors.append(f"{name}: {answer.status}")
         if leaked or canaries:
             tally.leaks.append(f"{name}: {theirs.status} {leaked} {len(canaries)} canaries")
-        # What does not exist yet may be made by whoever is allowed to: then the two answers cannot be the same.
-        if nothing.status >= 400 and comparable(theirs, attempt.theirs) != comparable(nothing, attempt.absent):
+        # What makes things finds by now what it made before under the one id and not under the other.
+        comparing = attempt.address.name not in CREATING
+        if (
+            comparing
+            and nothing.status >= 400
+            and comparable(theirs, attempt.theirs) != comparable(nothing, attempt.absent)
+        ):
             tally.differences.append(f"{name}: {theirs.status} and {nothing.status}")
+            tally.examples.setdefault(
+                f"{attempt.address.method} {attempt.address.path}",
+                f"{comparable(theirs, attempt.theirs)[2][:300]} | {comparable(nothing, attempt.absent)[2][:300]}",
+            )
 
 
 CHANGING = re.compile(
