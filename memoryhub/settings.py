@@ -5,8 +5,10 @@ import sys
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import environ
+from csp.constants import NONCE
 
 from memoryhub.core.observability import logging_config
 from memoryhub.core.postgres import connection_settings
@@ -44,6 +46,12 @@ def _price(model: str, *, since: str, input: str, output: str) -> dict[str, Any]
         "cache_write": str(Decimal(input) * Decimal("1.25")),
         "cache_read": str(Decimal(input) * Decimal("0.1")),
     }
+
+
+def _origin(url: str) -> list[str]:
+    """The origin of `url` as the content security policy names it, in a list; none for an empty one."""
+    parts = urlsplit(url)
+    return [f"{parts.scheme}://{parts.netloc}"] if parts.netloc else []
 
 
 def _database(url_variable: str, embedded_role: str) -> dict[str, Any]:
@@ -99,9 +107,11 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "memoryhub.core.observability.RequestMiddleware",
+    "memoryhub.core.web.HeadersMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "memoryhub.core.web.BodyLimitMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
-    "csp.middleware.CSPMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -109,7 +119,6 @@ MIDDLEWARE = [
     "memoryhub.console.timeouts.TimeoutMiddleware",
     "allauth.account.middleware.AccountMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
-    "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
 ]
 
@@ -131,6 +140,7 @@ TEMPLATES = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
+                "memoryhub.core.web.csp_nonce",
             ],
             "libraries": {"console": "memoryhub.console.template_tags"},
         },
@@ -213,27 +223,44 @@ STATICFILES_DIRS = [BASE_DIR / "static"]
 WHITENOISE_USE_FINDERS = True
 WHITENOISE_AUTOREFRESH = DEBUG
 
-SESSION_COOKIE_HTTPONLY = True
-SESSION_COOKIE_SAMESITE = "Lax"
 HTTPS = env.bool("HTTPS", default=False)
+# Over HTTPS names that browsers bind to this host, its every path and encrypted connections.
+SESSION_COOKIE_NAME = "__Host-memoryhub" if HTTPS else "memoryhub"
+CSRF_COOKIE_NAME = "__Host-csrf" if HTTPS else "memoryhub-csrf"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
+SESSION_COOKIE_HTTPONLY = CSRF_COOKIE_HTTPONLY = True
+# Lax and not Strict: whoever comes back from the identity provider brings the session that went there.
+SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
+MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"
 SECURE_HSTS_SECONDS = 31_536_000 if HTTPS else 0
+# Hosts below the hub's own; preloading is for the owner of the whole domain to decide.
+SECURE_HSTS_INCLUDE_SUBDOMAINS = env.bool("HSTS_INCLUDE_SUBDOMAINS", default=True)
+SECURE_HSTS_PRELOAD = False
+SILENCED_SYSTEM_CHECKS = [
+    "security.W021",  # preloading, see above
+    "security.W002",  # memoryhub.core.web sets X-Frame-Options, on files as well
+]
 SECURE_SSL_REDIRECT = HTTPS
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if HTTPS else None
 SECURE_CONTENT_TYPE_NOSNIFF = True
 SECURE_REFERRER_POLICY = "same-origin"
+SECURE_CROSS_ORIGIN_OPENER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
+# Scripts run by the nonce of their page alone: a file of ours that somebody else's markup names does not.
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {
         "default-src": ["'none'"],
-        "script-src": ["'self'"],
+        "script-src": [NONCE],
         "style-src": ["'self'"],
         "img-src": ["'self'"],
         "font-src": ["'self'"],
         "connect-src": ["'self'"],
-        "form-action": ["'self'"],
+        # Browsers follow a form's redirect only to where forms may go: single sign-on begins with a form.
+        "form-action": ["'self'", *_origin(OIDC_SERVER_URL)],
         "base-uri": ["'none'"],
         "frame-ancestors": ["'none'"],
+        "require-trusted-types-for": ["'script'"],
+        "trusted-types": ["inert", "default"],
     }
 }
 

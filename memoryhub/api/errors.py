@@ -9,9 +9,11 @@ from collections.abc import Mapping
 from datetime import UTC
 from typing import Any
 
+from django.conf import settings
 from django.core.exceptions import PermissionDenied, RequestDataTooBig
 from django.db import InterfaceError, OperationalError
-from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse, UnreadablePostError
+from django.template import loader
 from django.utils import timezone
 from django.views import defaults
 from rest_framework import exceptions, status
@@ -27,6 +29,7 @@ from facts.exceptions import (
     UnknownFact,
     VersionConflict,
 )
+from memoryhub.core.web import csp_nonce
 from sessions.exceptions import RecordingError, SessionOfAnother, TurnConflict, UnknownSession, UnknownSubject
 
 logger = logging.getLogger(__name__)
@@ -143,7 +146,9 @@ def exception_handler(exc: Exception, context: Mapping[str, Any]) -> Response | 
             headers={"Retry-After": str(RETRY_SECONDS)},
         )
     if isinstance(exc, RequestDataTooBig):
-        exc = TooLarge("The body is too large.")
+        exc = TooLarge(_too_large(exc))
+    elif isinstance(exc, UnreadablePostError):
+        exc = Malformed("The body ended before it was complete.")
     elif isinstance(exc, Http404):
         exc = exceptions.NotFound()
     elif isinstance(exc, PermissionDenied):
@@ -207,11 +212,15 @@ def _below(path: str, key: Any) -> str:
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
-    """Django's 400, as JSON below /api/."""
-    if not _is_api(request):
-        return defaults.bad_request(request, exception)
+    """Django's 400, as JSON below /api/; a body over the limit is a 413."""
     if isinstance(exception, RequestDataTooBig):
-        return JsonResponse(error_body("too_large", "The body is too large."), status=413)
+        told = _too_large(exception)
+        if _is_api(request):
+            return JsonResponse(error_body("too_large", told), status=status.HTTP_413_REQUEST_ENTITY_TOO_LARGE)
+        return _page("413.html", request, status.HTTP_413_REQUEST_ENTITY_TOO_LARGE, told=told)
+    if not _is_api(request):
+        # Also for a Host that the hub does not answer to: nothing on the page may depend on it.
+        return _page("400.html", request, status.HTTP_400_BAD_REQUEST)
     return JsonResponse(error_body("malformed", "The request cannot be read."), status=400)
 
 
@@ -232,8 +241,19 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 def failed(request: HttpRequest) -> HttpResponse:
     """Django's 500, as JSON below /api/. What went wrong is in the log, under the request's id."""
     if not _is_api(request):
-        return defaults.server_error(request)
+        return _page("500.html", request, status.HTTP_500_INTERNAL_SERVER_ERROR)
     return JsonResponse(error_body("internal", "The hub failed. The request id names the log lines."), status=500)
+
+
+def _page(template: str, request: HttpRequest, status_code: int, **context: object) -> HttpResponse:
+    """An error's page, made of nothing that may have failed itself: no session, no person, no database."""
+    return HttpResponse(loader.render_to_string(template, csp_nonce(request) | context), status=status_code)
+
+
+def _too_large(error: RequestDataTooBig) -> str:
+    """What was too large, with the limit. Django's own words tell of none, and come only if the header lied."""
+    told = str(error)
+    return told if told.startswith("The body") else f"The body is larger than {settings.MAX_BODY_BYTES} bytes."
 
 
 def _is_api(request: HttpRequest) -> bool:
