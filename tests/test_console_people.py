@@ -4,6 +4,7 @@ import re
 from datetime import timedelta
 
 import pytest
+from django.core.management import CommandError, call_command
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
@@ -169,3 +170,14 @@ def test_an_open_invitation_is_listed_and_taken_back(
 )
 def test_nobody_can_register(client: Client, path: str) -> None:
     assert client.get(path).status_code == client.post(path, JOIN).status_code == 404
+
+
+def test_a_command_invites_too(client: Client, workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
+    call_command("invite", "--workspace", workspace.slug, "--role", "auditor", "--url", "https://hub.example/")
+    made = capsys.readouterr().out.strip()
+    assert made.startswith("https://hub.example/invitations/")
+    assert client.post(made.removeprefix("https://hub.example"), JOIN).status_code == 303
+    assert member(User.objects.get(username="nora"), workspace).role == Role.AUDITOR
+    for wrong in (["--workspace", "nowhere"], ["--workspace", workspace.slug, "--email", "nobody"]):
+        with pytest.raises(CommandError):
+            call_command("invite", *wrong)

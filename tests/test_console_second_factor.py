@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from allauth.mfa.models import Authenticator
 from allauth.mfa.totp.internal import auth as totp
+from django.core.management import CommandError, call_command
 from django.test import Client
 from django.urls import reverse
 
@@ -185,3 +186,16 @@ def test_the_pages_of_ones_account_need_a_sign_in(client: Client) -> None:
     for name in ("mfa_index", "usersessions_list", "account_change_password", "mfa_activate_totp", "mfa_list_webauthn"):
         answer = client.get(reverse(name))
         assert answer.status_code == 302 and answer.headers["Location"].startswith("/sign-in/"), name
+
+
+def test_who_lost_the_second_factor_is_helped_from_the_host(
+    client: Client, person: User, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sign_in(client)
+    set_up(client)
+    call_command("remove_second_factor", "nora")
+    assert capsys.readouterr().out == "2\n", "the app and the recovery codes that came with it"
+    assert sign_in(Client()) == "/"
+    assert {one.data["factor"] for one in recorded("user.second_factor_removed")} == {"totp", "recovery_codes"}
+    with pytest.raises(CommandError, match="nobody called nils"):
+        call_command("remove_second_factor", "nils")
