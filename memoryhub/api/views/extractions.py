@@ -27,6 +27,7 @@ from memoryhub.api.schema import errors
 from memoryhub.core.ids import uuid7
 
 UNKNOWN = {404: "There is no such window in this workspace."}
+UNKNOWN_REPLAY = {404: "There is no such replay in this workspace, or all its windows were replayed again since."}
 UNKNOWN_LETTER = {404: "There is no such dead letter in this workspace."}
 
 
@@ -180,12 +181,14 @@ class Replay(ExtractionView):
         operation_id="get_replay",
         summary="See how far a replay has come",
         description="A window that was replayed again since counts with that replay alone.",
-        responses={200: ReplayProgressOut},
+        responses={200: ReplayProgressOut, **errors(404, because=UNKNOWN_REPLAY)},
         tags=["Extraction"],
     )
     def get(self, request: Request, replay_id: UUID) -> Response:
         with self.workspace():
             progress = replay_progress(workspace_id=self.caller.workspace_id, replay=replay_id)
+        if not progress.windows:
+            raise NotFound("There is no such replay.")
         return Response(shown(ReplayProgressOut, progress))
 
 
