@@ -87,7 +87,7 @@ def _found_in(text: str) -> Iterator[tuple[Found, int, int]]:
             return
         if len(sentence) > LONGEST_SENTENCE or sentence.rstrip().endswith("?") or ASKS.match(sentence):
             continue
-        if HYPOTHETICAL.search(sentence):
+        if HYPOTHETICAL.search(sentence) or DOUBTED.search(sentence) or LABELLED.match(sentence):
             continue
         for found, first, last in _found_in_sentence(sentence):
             yield found, start + first, start + last
@@ -170,7 +170,6 @@ def _replacing(
     fact: ExtractedFact, found: Found, known: Sequence[KnownFact], made: Sequence[ExtractedFact]
 ) -> ExtractedFact:
     """`fact` in place of the one fact that says what no longer holds; beside everything when there is no such one."""
-    content = _instead(found) if found.about else found.content
     told_now = [one for one in made if _says(one.content, found.instead_of)]
     if told_now:
         last = told_now[-1]
@@ -182,7 +181,7 @@ def _replacing(
             replaces=last.replaces,
             # Without an attribute nothing tells the decision that the two are about the same thing.
             coexists=not last.attribute,
-            content=content,
+            content=_instead(found, last.content),
         )
     told_before = [one for one in known if _says(one.content, found.instead_of)]
     fitting = [one for one in told_before if attribute_key(one.attribute) == fact.attribute] or told_before
@@ -196,12 +195,16 @@ def _replacing(
         attribute=before.attribute,
         replaces=before.handle,
         coexists=False,
-        content=content,
+        content=_instead(found, before.content),
     )
 
 
-def _instead(found: Found) -> str:
-    return f"Uses {found.about}" if found.attribute != "residence" else f"Lives in {found.about}"
+def _instead(found: Found, before: str) -> str:
+    """What holds now, in the words in which it was told what held before: Lives in …, Works at …, else Uses …."""
+    if not found.about:
+        return found.content
+    same = re.match(r"(?:Lives|Based) in |Works at |Runs on ", before)
+    return f"{same[0] if same else 'Uses '}{found.about}"
 
 
 def _says(content: str, what: str) -> bool:
@@ -253,11 +256,13 @@ ABBREVIATION = re.compile(r"(?:^|\W)(?:e\.g|i\.e|etc|approx|mr|mrs|ms|dr|st|vs|n
 CLAUSE_END = re.compile(
     r"[;:!?()\n—–]|[.](?=\s|$)|\s-\s|"
     # A comma ends it, unless it parts the items of a list of names.
-    r",\s(?!(?-i:(?:[A-Z][\w.+#-]*)(?:\s[A-Z\d][\w.+#-]*)?)(?:,\s|\s(?:and|&)\s)|and\s(?-i:[A-Z])[\w.+#-]*(?:[.!]|$|\sfor\s))|"
+    r",\s(?!(?-i:(?:[A-Z][\w.+#-]*)(?:\s[A-Z\d][\w.+#-]*)?)(?:,\s|\s(?:and|&)\s)|and\s(?-i:[A-Z])[\w.+#-]*(?:[.!]|"
+    r"$|\sfor\s))|"
     r"\s(?:but|because|since|which|who|so|though|although|whereas|while|until|unless|except)\s|"
     r"\s(?:and|as|when|where|then|plus|or)\s+(?=(?:i|we|my|our|it|its|they|their|he|she|his|her|you|your|that|"
     r"this|there|these|please|"
-    r"can|could|do|don't|not|is|are|has|have|had|was|were|will|would|should|no|what|how|why|thanks|use|mostly|want|need|am|try|hope)\b)|$",
+    r"can|could|do|don't|not|is|are|has|have|had|was|were|will|would|should|no|what|how|why|thanks|use|mostly|"
+    r"want|need|am|try|hope)\b)|$",
     re.IGNORECASE,
 )
 ASKS = re.compile(
@@ -271,7 +276,7 @@ HYPOTHETICAL = re.compile(
     r"couldn't|were to|"
     r"thinking (?:of|about)|consider(?:ing)?|not sure|unsure|i think|i guess|i suppose|i believe|in theory|"
     r"in case|for example|for instance|"
-    r"e\.g\.|sample|placeholder|in (?:my|the|our|his|her|a) (?:story|novel|game|dream|book|movie|film|play|script|"
+    r"e\.g\.|sample|placeholder|in (?:my|the|our|his|her|a) (?:story|novel|game|dreams?|book|movie|film|play|script|"
     r"scenario|example|past))\b"
     r"|(?i:^\s*say,?\s)|\b(?:i|we)'d\b",
     re.IGNORECASE,
@@ -292,14 +297,32 @@ ANNOUNCED = re.compile(
     re.IGNORECASE,
 )
 JOKE = re.compile(
-    r"\b(?:just kidding|only kidding|i'm kidding|scratch that|only joking|just joking|jk|never ?mind)\b", re.IGNORECASE
+    r"\b(?:just kidding|only kidding|i'm kidding|scratch that|only joking|just joking|jk|never ?mind|"
+    r"just testing)\b|[.!]\s+not[.!]+(?:\s|$)|\bor do (?:we|i)\b",
+    re.IGNORECASE,
+)
+# What follows takes it back, asks for agreement, or makes fun of it.
+DOUBTED = re.compile(
+    r",\s*(?:[\w']+\s+){1,3}(?:says|said|claims|thinks|told me|tells me|reckons|believes)\b"
+    r"|,\s*(?:(?:don't|do|isn't|aren't|haven't|right|correct|no|yes|is)\s*(?:we|i|it)?)\s*[.!]*\s*$"
+    r"|\b(?:haha\w*|lol|rofl|lmao)\b|[;:]-?[)P](?:\s|$)",
+    re.IGNORECASE,
+)
+# A transcript, a form, somebody else's line. What only announces one's own word is none.
+LABELLED = re.compile(
+    r"\s*(?!(?:reminder|quick reminder|correction|update|news|good news|big news|quick note|note|context|"
+    r"background|ps|p\.s|"
+    r"fyi|btw|hi|hello|hey|also|sorry|so|and|well|about me|about us|again|important|first|second|third|finally)\b)"
+    r"[\w.'-]{1,20}(?:\s[\w.'-]{1,20}){0,2}\s?:",
+    re.IGNORECASE,
 )
 SAID_BEFORE = re.compile(r"\b(?:as|like)\s+(?:i|we)\s+(?:said|mentioned|told you|wrote)\b", re.IGNORECASE)
 # What stands behind these is another's word, a doubt, or a denial.
 TOLD = re.compile(
     r"\b(?:said|says|say|saying|tells?|told|telling|claims?|claimed|thinks?|thought|believes?|believed|assumes?|"
     r"assumed|asks?|asked|wrote|writes|"
-    r"heard|reads?|according to|suggests?|suggested|insists?|guess(?:es)?|hopes?|wonders?|rumou?rs?|apparently|"
+    r"heard|reads?|texted|texts|mentions|mentioned|announced?|according to|suggests?|suggested|insists?|"
+    r"guess(?:es)?|hopes?|wonders?|rumou?rs?|apparently|"
     r"supposedly|allegedly|"
     r"record|save|store|add|log|memori[sz]e|deny|denied|doubt|never|not true|false|incorrect|wrong that|forget|"
     r"used to|"
@@ -337,7 +360,7 @@ def _object(rest: str) -> str:
 
 def _prefers(match: re.Match[str], rest: str) -> list[Found]:
     thing = _object(rest)
-    if not thing or re.match(r"(?:not|no)\b", thing):
+    if not thing or words.CHOICE.match(thing):
         return []
     over = re.search(r"\s(?:over|to|rather than|instead of)\s+(?P<other>.+)$", thing)
     return [
@@ -362,8 +385,7 @@ def _uses(match: re.Match[str], rest: str) -> list[Found]:
     thing = _object(rest)
     if not thing or not words.is_named(thing):
         return []
-    items, purpose = words.listed(thing)
-    return [_used(match, f"{item}{purpose}") for item in items]
+    return [_used(match, item) for item in words.listed(thing)]
 
 
 def _used(match: re.Match[str], thing: str) -> Found:
@@ -403,7 +425,7 @@ def _moved_to(match: re.Match[str], rest: str) -> list[Found]:
 
 def _decided(match: re.Match[str], rest: str) -> list[Found]:
     thing = words.third_person(words.trimmed(rest))
-    if not thing or words.POINTS_ELSEWHERE.match(thing):
+    if not thing or words.POINTS_ELSEWHERE.match(thing) or words.OF_THE_MOMENT.search(rest):
         return []
     how = " ".join(match["how"].casefold().split())
     return [Found(FactType.DECISION, f"{match['verb'].capitalize()} {how} {thing}", entity=_of(match))]
@@ -444,7 +466,7 @@ def _does_not(match: re.Match[str], rest: str) -> list[Found]:
 
 def _cannot_eat(match: re.Match[str], rest: str) -> list[Found]:
     thing = _object(rest)
-    if not thing or len(thing.split()) > 6:
+    if not thing or len(thing.split()) > 6 or re.match(r"(?:and|or)\b", thing):
         return []
     return [Found(FactType.CONSTRAINT, f"Cannot {match['verb'].casefold()} {thing}", entity=_of(match))]
 
@@ -477,8 +499,9 @@ def _own(match: re.Match[str], rest: str) -> list[Found]:
 
 def _budget(name: str, said: str, of: str, qualifier: str) -> list[Found]:
     amount = find_amount(said)
-    if amount is None:
+    if amount is None or not words.AFTER_AMOUNT.match(said[amount.end :]):
         return []
+    value = None if words.COMPARED.search(said[: amount.start]) else amount.value
     after = re.match(r"\s+for\s+(?P<on>.+)$", said[amount.end :])
     if after and not qualifier:
         qualifier, said = words.trimmed(after["on"]), said[: amount.end]
@@ -489,7 +512,7 @@ def _budget(name: str, said: str, of: str, qualifier: str) -> list[Found]:
             f"{name[0].upper()}{name[1:]}{about} is {said}",
             attribute=attribute_key(name),
             entity=words.without_article(words.third_person(qualifier)) if qualifier else of,
-            value=amount.value,
+            value=value,
             unit=amount.unit,
             coexists=False,
         )
@@ -503,7 +526,7 @@ def _has_budget(match: re.Match[str], rest: str) -> list[Found]:
 def _counts(match: re.Match[str], rest: str) -> list[Found]:
     number = words.number(match["number"])
     noun = match["noun"].casefold()
-    if number is None:
+    if number is None or not words.AFTER_COUNTED.match(rest) or (noun == "people" and _of(match) == "user"):
         return []
     content = f"Has {match['number']} {noun}"
     return [Found(FactType.ENTITY, content, attribute_key(noun), _of(match), number, noun, coexists=False)]
@@ -554,11 +577,10 @@ def _profession(match: re.Match[str], rest: str) -> list[Found]:
 
 
 def _speaks(match: re.Match[str], rest: str) -> list[Found]:
-    items, _ = words.listed(words.trimmed(rest))
     return [
         Found(FactType.ENTITY, f"Speaks {item}", "language", _of(match))
-        for item in items
-        if item.split()[0].casefold() in words.LANGUAGES or item.split()[-1].casefold() in words.LANGUAGES
+        for item in words.listed(words.until_purpose(words.trimmed(rest)))
+        if words.LANGUAGES & set(item.casefold().split())
     ]
 
 
@@ -569,10 +591,14 @@ def _allergic(match: re.Match[str], rest: str) -> list[Found]:
 
 def _condition(match: re.Match[str], rest: str) -> list[Found]:
     thing = words.trimmed(match["condition"])
+    if not words.AFTER_ALL.match(rest):
+        return []
     return [Found(FactType.CONSTRAINT, f"Has {thing}", "health", "user")]
 
 
 def _diet(match: re.Match[str], rest: str) -> list[Found]:
+    if not words.AFTER_ALL.match(rest):
+        return []
     return [Found(FactType.PREFERENCE, f"Is {match['diet'].casefold()}", "diet", "user", coexists=False)]
 
 
@@ -596,7 +622,9 @@ def _is_called(match: re.Match[str], rest: str) -> list[Found]:
 def _wants(match: re.Match[str], rest: str) -> list[Found]:
     thing = words.third_person(words.trimmed(rest))
     first = thing.split(maxsplit=1)[0].casefold() if thing else ""
-    if first not in words.AIMS or len(thing.split()) < 2 or words.PASSING_AIM.search(thing):
+    if not words.LARGER_AIM.match(thing) and (
+        first not in words.AIMS or len(thing.split()) < 2 or words.PASSING_AIM.search(thing)
+    ):
         return []
     return [Found(FactType.GOAL, f"Wants to {thing}", entity=_of(match), confidence=0.8)]
 

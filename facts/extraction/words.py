@@ -24,7 +24,7 @@ ATTRIBUTES = (
     r"long-term )?goal|"
     r"objective|job title|title|position|profession|occupation|employer|company name|head office|office|headquarters|"
     r"(?:tech )?stack|cloud provider|database|crm|launch date|go-live date|release date|start date|native language|"
-    r"mother tongue|shoe size|hometown|home town|address"
+    r"mother tongue|shoe size|hometown|home town"
 )
 SAME_ATTRIBUTE = {
     "timezone": "time_zone", "first name": "name", "full name": "name", "objective": "goal", "main goal": "goal",
@@ -44,10 +44,10 @@ NOTHING_SAID = re.compile(
     r"changing)\b",
     re.IGNORECASE,
 )
+# A day of the calendar: "in two hours" and "next Friday" mean another day tomorrow.
 _DATE = re.compile(
-    r"\d|\b(?:january|february|march|april|may|june|july|august|september|october|november|december|monday|"
-    r"tuesday|wednesday|"
-    r"thursday|friday|saturday|sunday|tomorrow|next|end of|christmas|easter|summer|spring|autumn|winter)\b",
+    r"\b(?:january|february|march|april|may|june|july|august|september|october|november|december)\b|"
+    r"\b\d{4}-\d\d(?:-\d\d)?\b|\b\d{1,2}[./]\d{1,2}(?:[./]\d{2,4})?\b|\bq[1-4]\b|\b(?:19|20)\d\d\b",
     re.IGNORECASE,
 )
 DATED = frozenset({"deadline", "launch_date", "go_live_date", "release_date", "start_date", "birthday"})
@@ -63,6 +63,13 @@ POINTS_ELSEWHERE = re.compile(
     r"not|to (?:be|see|know|ask|say|have you)|another|other|same|the (?:same|other|one|first|second|third|last|"
     r"former|latter|following|above|below|"
     r"idea|answer|way|fact|new|old))\b",
+    re.IGNORECASE,
+)
+# One of several that were offered: it means nothing elsewhere.
+CHOICE = re.compile(
+    r"(?:option|variant|version|choice|answer|number|plan|solution|alternative|chapter|page|step|phase|part|tab|"
+    r"seat|gate)\b"
+    r"(?=\s(?:\w{1,3}|one|two|three)\b)",
     re.IGNORECASE,
 )
 PASSING = re.compile(
@@ -107,6 +114,16 @@ SPELT = {word: value for value, word in enumerate(UNITS)} | {
     "a hundred": 100,
 }
 NUMBER = r"\d{1,3}(?:,\d{3})+|\d{1,9}|" + "|".join(sorted(SPELT, key=len, reverse=True))
+# What may follow a whole statement: nothing that makes it one of something else ("cancer research").
+AFTER_ALL = re.compile(r"\s*(?:$|(?:and|so|since|as|now|too|as well|but|in|with|by|for)\b)", re.IGNORECASE)
+AFTER_AMOUNT = re.compile(
+    r"\s*(?:$|(?:for|in total|total|all in|at most|max(?:imum)?|including|excluding|plus|net|gross|on)\b)",
+    re.IGNORECASE,
+)
+COMPARED = re.compile(r"\b(?:above|over|below|under|less|more|least|between|not|from)\b", re.IGNORECASE)
+AFTER_COUNTED = re.compile(
+    r"\s*(?:$|(?:and|in|across|worldwide|at|total|altogether|overall|so far|now|right now)\b)", re.IGNORECASE
+)
 COUNTED = (
     r"(?:full-time |part-time |active |paying |monthly |daily )?(?:employees|people|staff|customers|users|clients|"
     r"developers|engineers|"
@@ -119,6 +136,14 @@ CONDITIONS = (
     r"migraines?|arthritis|adhd|"
     r"dyslexia|depression|cancer|hypertension|high blood pressure|an? [\w-]{2,20} (?:allergy|intolerance)|"
     r"a heart condition"
+)
+OF_THE_MOMENT = re.compile(
+    r"\b(?:you|your|today|tonight|yesterday|tomorrow|this (?:morning|afternoon|evening))\b"
+    r"|^\s*(?:ask|call|write|contact|check|try|wait|reply|report|reach out|give it|go ahead|file|send|come back)\b",
+    re.IGNORECASE,
+)
+LARGER_AIM = re.compile(
+    r"run (?:a|an|the|my) (?:\w+ )?(?:marathon|triathlon)\b|(?:stop|quit) smoking\b|open \d", re.IGNORECASE
 )
 PASSING_AIM = re.compile(
     r"\b(?:the (?:font|page|app|chat|conversation|window|meeting|call|ticket|task|sentence|text|answer|list|file|"
@@ -199,18 +224,22 @@ def until_purpose(thing: str) -> str:
     ]
 
 
-def listed(thing: str) -> tuple[list[str], str]:
-    """A, B and C for a purpose → its items and the purpose; what is no plain list is one item."""
+def listed(thing: str) -> list[str]:
+    """A, B and C for a purpose → the items, without the purpose: nothing says whether it is that of all of them.
+
+    What is no plain list of names is one item, with its purpose.
+    """
     bare = until_purpose(thing)
-    purpose = thing[len(bare) :] if thing.startswith(bare) else ""
     items = [item.strip() for item in re.split(r"\s*,\s*(?:and\s+)?|\s+(?:and|&|plus)\s+", bare) if item.strip()]
     if len(items) > 1 and all(len(item.split()) <= 3 and is_named(item) for item in items):
-        return items[:10], purpose
-    return [bare], purpose
+        return items[:10]
+    return [thing] if bare else []
 
 
 def is_named(thing: str) -> bool:
     """Whether something with a name is in it: a capital, a digit, or a tool that is known."""
+    if not thing.strip() or CHOICE.match(thing) or thing.split()[0].casefold() in NOT_NAMES:
+        return False
     return bool(_NAMED.search(thing)) or bool(kind_of(thing))
 
 
@@ -218,6 +247,8 @@ def proper(text: str) -> str:
     """The proper name that `text` begins with, or nothing."""
     match = _PROPER.match(text.lstrip())
     name = match[0].rstrip(".'’-/&") if match else ""
+    if not name or name.split()[0].casefold() in NOT_NAMES:
+        return ""
     return name if 1 < len(name) <= 60 or name.isupper() else ""
 
 
