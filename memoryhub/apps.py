@@ -8,9 +8,11 @@ class MemoryHubConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
+        from django.db.backends.signals import connection_created
         from django.db.models.signals import post_migrate
 
         from memoryhub import checks  # noqa: F401
-        from memoryhub.core.roles import grant_runtime_privileges
+        from memoryhub.core.roles import grant_runtime_privileges, refuse_unbound_role
 
         post_migrate.connect(grant_runtime_privileges, sender=self, dispatch_uid="memoryhub.runtime_privileges")
+        connection_created.connect(refuse_unbound_role, dispatch_uid="memoryhub.unbound_role")

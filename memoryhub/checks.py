@@ -14,6 +14,9 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.db import OperationalError, connections
 
+from memoryhub.core.roles import OWNS_TABLES, SUPERUSER, unbound_role_allowed
+from memoryhub.core.tenancy import TENANT_TABLES
+
 LOCAL_HOSTS = {"localhost", "127.0.0.1", "::1", "[::1]", "testserver"}
 INSECURE_PREFIXES = ("insecure-", "django-insecure-", "change")
 SHORTEST_SECRET = 32  # characters
@@ -186,16 +189,6 @@ def logs_hold_no_content(**kwargs: Any) -> list[CheckMessage]:
 
 # The questions below ask the database, so they run with `check --database default` only.
 
-SUPERUSER = "select rolsuper or rolbypassrls from pg_roles where rolname = current_user"
-
-# Whoever owns a table, or may become its owner, can switch its triggers and policies off.
-OWNS_TABLES = """
-select exists (
-    select from pg_class c join pg_namespace n on n.oid = c.relnamespace
-    where n.nspname = 'public' and c.relkind in ('r', 'p') and pg_has_role(current_user, c.relowner, 'MEMBER')
-)
-"""
-
 PGVECTOR = """
 select coalesce(
     (select extversion from pg_extension where extname = 'vector'),
@@ -203,14 +196,7 @@ select coalesce(
 )
 """
 
-UNPROTECTED = """
-select c.relname from pg_class c
-join pg_namespace n on n.oid = c.relnamespace
-join pg_attribute a on a.attrelid = c.oid and a.attname = 'workspace_id' and not a.attisdropped
-where n.nspname = 'public' and c.relkind in ('r', 'p')
-and not (c.relrowsecurity and exists (select from pg_policy p where p.polrelid = c.oid))
-order by 1
-"""
+UNPROTECTED = f"select name from ({TENANT_TABLES}) t where not protected order by 1"  # noqa: S608 - ours
 
 TRIGGER_OFF = """
 select exists (select from pg_class where oid = to_regclass('public.audit_entry')) and not exists (
@@ -224,7 +210,7 @@ MAY_ALTER = "select coalesce(has_table_privilege(to_regclass('public.audit_entry
 
 @register(Tags.database)
 def runtime_role_is_bound(*, databases: Databases = None, **kwargs: Any) -> list[CheckMessage]:
-    """Row-level security does not hold a superuser: one workspace would see the others."""
+    """Row-level security does not bind a superuser: one workspace would see the others."""
     if not _ask(databases, SUPERUSER):
         return []
     return [
@@ -242,11 +228,12 @@ def runtime_role_owns_nothing(*, databases: Databases = None, **kwargs: Any) -> 
     if _ask(databases, SUPERUSER) or not _ask(databases, OWNS_TABLES):
         return []
     return [
-        Warning(
-            "One database role does everything: it could alter the audit log and lift the separation of workspaces.",
+        Error(
+            "The hub would run as the role that owns its tables: row-level security does not bind an owner, so "
+            "workspaces would not be kept apart, and the audit log could be altered.",
             hint="Give the tables to another role, set DATABASE_OWNER_URL to it, and run `manage.py migrate "
             "--database owner`; docs/operations.md has the statements.",
-            id="memoryhub.W005",
+            id="memoryhub.E013",
         )
     ]
 
@@ -292,7 +279,7 @@ def tenant_tables_have_policies(*, databases: Databases = None, **kwargs: Any) -
 
 @register(Tags.database)
 def audit_log_is_append_only(*, databases: Databases = None, **kwargs: Any) -> list[CheckMessage]:
-    # An owner has every right on its own table; W005 and E006 tell of that.
+    # An owner has every right on its own table; E013 and E006 tell of that.
     owner = _ask(databases, SUPERUSER) or _ask(databases, OWNS_TABLES)
     if not _ask(databases, TRIGGER_OFF) and (owner or not _ask(databases, MAY_ALTER)):
         return []
@@ -335,7 +322,7 @@ def _ask_all(databases: Databases, question: str) -> list[Any]:
     if not databases or "default" not in databases:
         return []
     try:
-        with connections["default"].cursor() as cursor:
+        with unbound_role_allowed(), connections["default"].cursor() as cursor:
             cursor.execute(question)
             return [row[0] for row in cursor.fetchall()]
     except OperationalError:

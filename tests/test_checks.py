@@ -199,9 +199,9 @@ def test_bypassing_row_level_security_is_refused(as_role, database_server):
             server.execute("drop role bypasser")
 
 
-def test_one_role_for_everything_is_a_loud_warning(as_role):
+def test_one_role_for_everything_is_refused(as_role):
     as_role("memoryhub_owner")
-    assert isinstance(asked(checks.runtime_role_owns_nothing)["memoryhub.W005"], Warning)
+    assert isinstance(asked(checks.runtime_role_owns_nothing)["memoryhub.E013"], Error)
     assert asked(checks.runtime_role_is_bound) == {}
 
 
@@ -212,7 +212,7 @@ def test_a_member_of_the_owner_role_counts_as_the_owner(as_role, database_server
         server.execute("create role heir login in role memoryhub_owner")
         try:
             as_role("heir")
-            assert "memoryhub.W005" in asked(checks.runtime_role_owns_nothing)
+            assert "memoryhub.E013" in asked(checks.runtime_role_owns_nothing)
             connections["default"].close()
         finally:
             server.execute("drop role heir")

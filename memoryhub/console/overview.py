@@ -24,6 +24,7 @@ from facts.models import (
 )
 from memoryhub.core.charts import Line, line, nice_top
 from memoryhub.core.search.models import Pending
+from memoryhub.core.tenancy import tenant_tables
 from sessions.models import Subject, Turn
 
 WINDOW = timedelta(hours=24)
@@ -147,13 +148,8 @@ def promises(*, workspace_id: UUID, now: datetime) -> list[Promise]:
             [workspace_id, since, first_id(since - timedelta(minutes=5))],
         )
         [(without_receipt,)] = cursor.fetchall()
-        # Every table with a workspace must have its policy, or a forgotten filter reaches other tenants' rows.
-        cursor.execute(
-            "select count(*), count(*) filter (where not c.relrowsecurity) from pg_class c"
-            " join pg_attribute a on a.attrelid = c.oid and a.attname = 'workspace_id' and not a.attisdropped"
-            " join pg_namespace n on n.oid = c.relnamespace and n.nspname = 'public' where c.relkind in ('r', 'p')"
-        )
-        [(tables, unprotected)] = cursor.fetchall()
+    # A table without its policy would show a forgotten filter other tenants' rows.
+    tables = tenant_tables()
     restricted = Subject.objects.filter(workspace_id=workspace_id, restricted_at__isnull=False)
     surfaced_anyway = (
         RecalledItem.objects.filter(workspace_id=workspace_id, recall__subject__in=restricted)
@@ -165,7 +161,11 @@ def promises(*, workspace_id: UUID, now: datetime) -> list[Promise]:
     return [
         Promise("Surfaced without a receipt", without_receipt, f"of {recalls.count():,} in the last 24 hours"),
         Promise("Restricted, yet surfaced", surfaced_anyway, f"of {restricted.count():,} restricted subjects"),
-        Promise("Tables open to another workspace", unprotected, f"of {tables} with a workspace"),
+        Promise(
+            "Tables open to another workspace",
+            sum(not protected for protected in tables.values()),
+            f"of {len(tables)} with a workspace",
+        ),
         Promise("Accepted, then given up on", dead, "dead letters"),
     ]
 

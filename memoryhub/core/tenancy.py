@@ -130,3 +130,40 @@ def _switch(workspace_id: str, subject_id: str) -> tuple[str, str]:
         )
         row = cursor.fetchone()
         return row[0], row[1]
+
+
+TENANT_TABLES = """
+with recursive tenant as (
+    select oid from pg_class where oid = to_regclass('public.access_workspace')
+    union
+    -- What refers to a workspace, or to something that does; and views over it.
+    select coalesce(refers.conrelid, viewed.ev_class) from tenant
+    left join pg_constraint refers on refers.confrelid = tenant.oid and refers.contype = 'f'
+    left join pg_depend uses on uses.refobjid = tenant.oid and uses.classid = 'pg_rewrite'::regclass
+    left join pg_rewrite viewed on viewed.oid = uses.objid
+    where refers.oid is not null or viewed.oid is not null
+)
+select c.relname::text as name,
+    case c.relkind when 'v' then coalesce('security_invoker=true' = any (c.reloptions), false)
+    when 'm' then false
+    else c.relrowsecurity and exists (select from pg_policy p where p.polrelid = c.oid and p.polpermissive) end
+    as protected
+from pg_class c join pg_namespace n on n.oid = c.relnamespace
+where n.nspname = 'public' and c.relkind in ('r', 'p', 'v', 'm', 'f')
+and c.oid <> coalesce(to_regclass('public.access_workspace')::oid, 0)
+and (
+    c.oid in (select oid from tenant)
+    or exists (
+        select from pg_attribute a
+        where a.attrelid = c.oid and a.attname in ('workspace_id', 'subject_id') and not a.attisdropped
+    )
+)
+"""
+"""Every table and view that belongs to tenants, by its columns or by what it refers to, and whether it is protected."""
+
+
+def tenant_tables() -> dict[str, bool]:
+    """The tables that belong to tenants, and whether a policy lies under each."""
+    with connection.cursor() as cursor:
+        cursor.execute(TENANT_TABLES)
+        return dict(cursor.fetchall())
