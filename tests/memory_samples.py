@@ -8,8 +8,8 @@ from facts.models import ErasedEvidence, Extraction, ExtractionBatch, Extraction
 from facts.services import FactInput, Written, facts_record
 from facts.working_memory import MemoryRequest, Viewpoint, working_memory
 from memoryhub.access.models import Agent, MemoryMode, Role, Workspace
+from memoryhub.access.people import invitation_create, user_create
 from memoryhub.access.policy import WorkspacePolicy
-from memoryhub.access.people import user_create
 from memoryhub.access.services import agent_get_or_create, key_create, workspace_change
 from memoryhub.api.authentication import caller_of
 from memoryhub.core.search.indexing import index_pending
@@ -61,6 +61,7 @@ def fill_workspace(workspace: Workspace, actor: Actor) -> Subject:
     """Leave at least one row in every table of the workspace, one of them still waiting for its vector."""
     agent = agent_get_or_create(workspace_id=workspace.id, name="sampler", actor=actor)
     user_create(username=f"person-{uuid4()}", actor=actor, workspace=workspace, role=Role.VIEWER)
+    invitation_create(workspace=workspace, role=Role.VIEWER, actor=actor)
     key = key_create(agent=agent, actor=actor)
     workspace_change(workspace=workspace, policy=WorkspacePolicy(requests_per_minute=1_000_000), actor=actor)
     caller_of(key.secret)
