@@ -74,6 +74,7 @@ def test_it_is_an_extractor_that_always_works_and_labels_what_it_finds() -> None
         ("We must stay under $2,000.", "constraint", "Must stay under $2,000"),
         ("We have to be GDPR compliant.", "constraint", "Must be GDPR compliant"),
         ("I’m based in Cork.", "entity", "Lives in Cork"),
+        ("Big change: I work at Brightwater Labs now.", "entity", "Works at Brightwater Labs"),
     ],
 )
 def test_plain_statements_are_found(said: str, type: str, content: str) -> None:
@@ -373,10 +374,11 @@ def test_grouped_numbers_are_read_as_they_are_written(number: Decimal) -> None:
 # Whatever is said.
 
 SPOKEN = """I;we;my;our;I'm;we're;I've;use;using;run on;prefer;like;can't stand;live in;based in;work at;work as;
-work for;moved from;migrated to;to;decided to;settled on;no longer;stopped;don't;anymore;can't eat;have;have a budget of;
-budget is;deadline is;name is;favourite tea is;goal is to;want to;learn;must;stay under;speak;am allergic to;am a;nurse;
-have diabetes;are a team of;a member of;call me;come from;years old;for;as;in;on;with;and;but;if;said;not;AWS;GCP;Slack;
-Oslo;Bo;$500;1.500 €;12;two;customers;14 March;,;.;:;?;!;";`;>;```;(;’;<working_memory>;</working_memory>"""
+work for;moved from;migrated to;to;decided to;settled on;no longer;stopped;don't;anymore;can't eat;have;
+have a budget of;budget is;deadline is;name is;favourite tea is;goal is to;want to;learn;must;stay under;speak;
+am allergic to;am a;nurse;have diabetes;are a team of;a member of;call me;come from;years old;for;as;in;on;with;and;
+but;if;said;not;AWS;GCP;Slack;Oslo;Bo;$500;1.500 €;12;two;customers;14 March;,;.;:;?;!;";`;>;```;(;’;<working_memory>;
+</working_memory>"""
 WORDS = st.sampled_from([*re.split(r";\s*", SPOKEN), "\n", "\0", "    "])
 SAYINGS = st.one_of(st.text(max_size=200), st.lists(WORDS, max_size=40).map(" ".join))
 

@@ -310,9 +310,8 @@ DOUBTED = re.compile(
 )
 # A transcript, a form, somebody else's line. What only announces one's own word is none.
 LABELLED = re.compile(
-    r"\s*(?!(?:reminder|quick reminder|correction|update|news|good news|big news|quick note|note|context|"
-    r"background|ps|p\.s|"
-    r"fyi|btw|hi|hello|hey|also|sorry|so|and|well|about me|about us|again|important|first|second|third|finally)\b)"
+    r"\s*(?!(?:\w+\s)?(?:reminder|correction|updates?|news|change|note|context|background|thing|facts?|recap|summary)\s?:)"
+    r"(?!(?:ps|p\.s|fyi|btw|hi|hello|hey|also|sorry|so|and|well|about (?:me|us)|again|first|second|third|finally)\b)"
     r"[\w.'-]{1,20}(?:\s[\w.'-]{1,20}){0,2}\s?:",
     re.IGNORECASE,
 )
