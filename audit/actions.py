@@ -284,7 +284,8 @@ ACTIONS: Mapping[str, Action] = _table(
     ),
     # The log and the house itself
     Action("audit.read", "Entries of this log were read.", {"returned": COUNT, "filters": Many(CODE_, most=20)}),
-    Action("audit.exported", "Entries were exported.", {"returned": COUNT, "digest": DIGEST_}),
+    Action("audit.export_began", "An export of this log began.", {"filters": Many(CODE_, most=20), "form": CODE_}),
+    Action("audit.exported", "An export of this log was read to its end.", {"returned": COUNT, "digest": DIGEST_}),
     Action("memory.imported", "A file of sessions and facts was imported.", {**IMPORT, "file": DIGEST_}),
     Action("memory.reindexed", "Search vectors were made anew.", {"embedder": NAME_, "rows": COUNT}),
     Action("demo.loaded", "The demonstration memory was written.", IMPORT),

@@ -51,6 +51,10 @@ def assert_documented(response: HttpResponse, method: str, route: str) -> None:
     if content is None:
         assert response.content == b"", f"{method} {path} {status} has a body"
         return
+    media_type = response["Content-Type"].partition(";")[0]
+    assert media_type in content, f"{method} {path} {status} is {media_type}"
+    if media_type != "application/json":
+        return
     assert response["Content-Type"] == "application/json"
     if method == "HEAD":
         return

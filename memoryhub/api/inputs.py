@@ -6,6 +6,7 @@ from typing import Any
 from rest_framework import serializers
 
 from audit.actors import ActorKind
+from audit.export import ExportForm
 from audit.models import Outcome
 from facts.decision import entity_key
 from facts.doubts import WAITS_BECAUSE
@@ -383,7 +384,7 @@ class ReviewQuery(PageQuery):
     )
 
 
-class AuditQuery(PageQuery):
+class AuditFilterQuery(Input):
     action = serializers.RegexField(
         r"^[a-z_.]{1,64}\Z", required=False, help_text="An action, or the beginning of one: `fact.`"
     )
@@ -397,6 +398,14 @@ class AuditQuery(PageQuery):
     outcome = OneOf(Outcome.choices, required=False)
     since = Timestamp(required=False, help_text="From this moment on.")
     until = Timestamp(required=False, help_text="Before this moment.")
+
+
+class AuditQuery(AuditFilterQuery, PageQuery):
+    pass
+
+
+class AuditExportQuery(AuditFilterQuery):
+    format = OneOf([form.value for form in ExportForm], required=False, default=ExportForm.CSV.value)
 
 
 class SessionPath(Input):

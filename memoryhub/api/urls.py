@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from memoryhub.api.views.audit import AuditLog
+from memoryhub.api.views.audit import AuditExport, AuditLog
 from memoryhub.api.views.extractions import (
     DeadLetterDetail,
     DeadLetterReplay,
@@ -60,4 +60,5 @@ urlpatterns = [
     path("dead-letters/<uuid:extraction_id>/replay", DeadLetterReplay.as_view(), name="dead-letter-replay"),
     path("replays/<uuid:replay_id>", Replay.as_view(), name="replay"),
     path("audit", AuditLog.as_view(), name="audit"),
+    path("audit/export", AuditExport.as_view(), name="audit-export"),
 ]

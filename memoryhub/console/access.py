@@ -55,7 +55,7 @@ def answers_outage(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpR
 
 def permission_required(
     needed: Permission, *, transaction: bool = True
-) -> Callable[[Callable[..., HttpResponse]], Callable[..., HttpResponseBase]]:
+) -> Callable[[Callable[..., HttpResponseBase]], Callable[..., HttpResponseBase]]:
     """Hand the view its `Workspace`, inside a transaction that sees this workspace only.
 
     Nobody signed in: to the sign-in page. No member: 404, the same as a workspace that does not exist. A member whose
@@ -64,10 +64,10 @@ def permission_required(
     open.
     """
 
-    def decorate(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponseBase]:
+    def decorate(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpResponseBase]:
         @answers_outage
         @wraps(view)
-        def guarded(request: Any, workspace: str, *args: Any, **kwargs: Any) -> HttpResponse:
+        def guarded(request: Any, workspace: str, *args: Any, **kwargs: Any) -> HttpResponseBase:
             return _answer(view, request, workspace, args, kwargs, needed, transaction)
 
         guarded.permission = needed  # type: ignore[attr-defined]
@@ -77,14 +77,14 @@ def permission_required(
 
 
 def _answer(
-    view: Callable[..., HttpResponse],
+    view: Callable[..., HttpResponseBase],
     request: Any,
     slug: str,
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
     needed: Permission,
     transaction: bool,
-) -> HttpResponse:
+) -> HttpResponseBase:
     if not request.user.is_authenticated:
         return _to_sign_in(request)
     if not hasattr(request, "memberships"):

@@ -2,17 +2,29 @@
 
 from typing import ClassVar
 
-from drf_spectacular.utils import extend_schema
+from django.http import StreamingHttpResponse
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from audit.export import MEDIA_TYPES, ExportForm, export_begin, export_chunks, file_name
 from audit.selectors import EntryFilters, entry_page
 from audit.services import record
 from memoryhub.access.permissions import Permission
 from memoryhub.api.base import ANY_MODE, ApiView, shown
-from memoryhub.api.inputs import AuditQuery
+from memoryhub.api.inputs import AuditExportQuery, AuditQuery
 from memoryhub.api.outputs import EntryPageOut
 from memoryhub.api.paging import cursor_after, cursor_id
+
+DISPOSITION = OpenApiParameter(
+    "Content-Disposition",
+    OpenApiTypes.STR,
+    OpenApiParameter.HEADER,
+    response=[200],
+    required=True,
+    description="The file's name.",
+)
 
 
 class AuditLog(ApiView):
@@ -43,3 +55,36 @@ class AuditLog(ApiView):
             )
         answer = {"entries": page.entries, "next": cursor_after(page.next) if page.next else None}
         return Response(shown(EntryPageOut, answer))
+
+
+class AuditExport(ApiView):
+    permissions: ClassVar = {"GET": Permission.AUDIT_EXPORT}
+    modes = ANY_MODE
+    # An export leaves an entry, so nobody may ask for its headers alone.
+    http_method_names = ["get"]
+
+    @extend_schema(
+        operation_id="export_audit_log",
+        summary="Export the audit log",
+        description="Every entry that matches, newest first, as a file that is streamed. `csv`: RFC 4180 with a header "
+        "line; a cell that a spreadsheet would calculate begins with an apostrophe. `jsonl`: one object a line, "
+        '`{"entry": …, "leaf": …}`, where `leaf` is the SHA-256 of a zero byte and the bytes of `entry`. That the '
+        "export begins is recorded before the first byte; its end with the number of entries and the SHA-256 of the "
+        "whole file.",
+        parameters=[AuditExportQuery, DISPOSITION],
+        responses={
+            (200, "text/csv"): OpenApiResponse(OpenApiTypes.STR, description="The file."),
+            (200, "application/x-ndjson"): OpenApiResponse(OpenApiTypes.STR, description="The file."),
+        },
+        tags=["Audit"],
+    )
+    def get(self, request: Request) -> StreamingHttpResponse:
+        query = self.query(AuditExportQuery)
+        form = ExportForm(query.pop("format"))
+        caller, filters = self.caller, EntryFilters(**query)
+        began = export_begin(workspace_id=caller.workspace_id, filters=filters, form=form, actor=caller.actor)
+        return StreamingHttpResponse(
+            export_chunks(began=began, filters=filters, form=form, actor=caller.actor),
+            content_type=MEDIA_TYPES[form],
+            headers={"Content-Disposition": f'attachment; filename="{file_name(caller.workspace_slug, began, form)}"'},
+        )
