@@ -137,11 +137,12 @@ with recursive tenant as (
     select oid from pg_class where oid = to_regclass('public.access_workspace')
     union
     -- What refers to a workspace, or to something that does; and views over it.
-    select coalesce(refers.conrelid, viewed.ev_class) from tenant
-    left join pg_constraint refers on refers.confrelid = tenant.oid and refers.contype = 'f'
-    left join pg_depend uses on uses.refobjid = tenant.oid and uses.classid = 'pg_rewrite'::regclass
-    left join pg_rewrite viewed on viewed.oid = uses.objid
-    where refers.oid is not null or viewed.oid is not null
+    select more.oid from tenant cross join lateral (
+        select conrelid from pg_constraint where confrelid = tenant.oid and contype = 'f'
+        union
+        select rule.ev_class from pg_depend uses join pg_rewrite rule on rule.oid = uses.objid
+        where uses.classid = 'pg_rewrite'::regclass and uses.refobjid = tenant.oid
+    ) more (oid)
 )
 select c.relname::text as name,
     case c.relkind when 'v' then coalesce('security_invoker=true' = any (c.reloptions), false)
