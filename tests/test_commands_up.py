@@ -193,3 +193,9 @@ def test_an_external_database_is_used_when_one_is_named(database_server: Embedde
             assert not any("bin/postgres" in command for command in hub.everybody().values())
             with psycopg.connect(database_server.dsn(OWNER, name)) as connection:
                 assert connection.execute("select slug from access_workspace").fetchall() == [("default",)]
+                # Whatever serves works as the role that row-level security binds.
+                others = connection.execute(
+                    "select distinct usename from pg_stat_activity"
+                    " where datname = current_database() and pid <> pg_backend_pid()"
+                )
+                assert others.fetchall() == [(RUNTIME,)]
