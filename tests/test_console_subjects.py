@@ -125,12 +125,13 @@ def test_lists_ask_the_same_number_of_queries_however_long_they_are(
         url("session-detail", remembered.session.id),
         url("overview"),
     ]
+    signed_in.get(url("overview"))  # starts the clocks of the sign-in
     before = {address: queries(signed_in, address) for address in addresses}
     many_facts(agent, remembered.subject, 45)
     for number in range(12):
         remember(agent, user_id=f"another-{number}")
     assert {address: queries(signed_in, address) for address in addresses} == before
-    assert max(before.values()) <= 30
+    assert max(before.values()) <= 35
 
 
 def test_facts_show_what_holds_and_what_was_held(signed_in: Client, remembered: Remembered) -> None:

@@ -50,8 +50,8 @@ TURNS_RECORDED = OpenApiExample(
         "duplicates": 0,
         "paused": None,
         "turns": [
-            {"turn_index": 0, "id": TURN, "client_id": "m-1"},
-            {"turn_index": 1, "id": "0199f1a0-1100-7e4b-8c2d-9f8e7d6c5b4a", "client_id": "m-2"},
+            {"turn_index": 0, "id": TURN, "client_id": "m-1", "findings": []},
+            {"turn_index": 1, "id": "0199f1a0-1100-7e4b-8c2d-9f8e7d6c5b4a", "client_id": "m-2", "findings": []},
         ],
         "extraction": {"state": "off", "due_at": None},
     },
