@@ -8,8 +8,10 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
+from audit.actors import Actor
 from audit.models import Entry
-from memoryhub.access.models import Agent, User, Workspace
+from memoryhub.access.models import Agent, Membership, Role, User, Workspace
+from memoryhub.access.people import member_change_role
 from memoryhub.console.reveal import LASTS, SESSION_KEY
 from memoryhub.core.tenancy import in_workspace
 from sessions.models import Turn
@@ -129,3 +131,55 @@ def test_revealing_goes_nowhere_else(
     client.force_login(viewer)
     answer = reveal(client, workspace, remembered, reason="support_case", next=wanted)
     assert answer["Location"] == content_pages(workspace, remembered)[0]  # type: ignore[index]
+
+
+def test_what_is_shown_says_until_when_and_can_be_hidden_before(
+    client: Client, viewer: User, workspace: Workspace, remembered: Remembered
+) -> None:
+    client.force_login(viewer)
+    reveal(client, workspace, remembered, reason="support_case")
+    page = content_pages(workspace, remembered)[0]
+    assert "Hide it now" in client.get(page).content.decode()
+    answer = client.post(reverse("subject-hide", args=[workspace.slug, remembered.subject.id]))
+    assert (answer.status_code, answer["Location"]) == (303, page)
+    shown = client.get(page).content.decode()
+    assert "Show for 15 minutes" in shown and "Hide it now" not in shown
+
+
+def test_every_look_is_recorded_with_or_without_content(
+    client: Client, viewer: User, workspace: Workspace, remembered: Remembered
+) -> None:
+    client.force_login(viewer)
+    client.get(content_pages(workspace, remembered)[0])
+    reveal(client, workspace, remembered, reason="support_case")
+    client.get(content_pages(workspace, remembered)[0])
+    with in_workspace(workspace.id):
+        looks = Entry.objects.filter(subject_id=remembered.subject.id, actor_id=str(viewer.id)).order_by("id")
+        assert list(looks.values_list("action", flat=True)) == ["subject.viewed", "content.revealed", "memory.viewed"]
+
+
+def test_whoever_sees_content_anyway_is_told_of_no_time(
+    client: Client, operator: User, workspace: Workspace, remembered: Remembered
+) -> None:
+    client.force_login(operator)
+    assert "Hide it now" not in client.get(content_pages(workspace, remembered)[0]).content.decode()
+
+
+def test_signing_out_ends_it(client: Client, viewer: User, workspace: Workspace, remembered: Remembered) -> None:
+    client.force_login(viewer)
+    reveal(client, workspace, remembered, reason="support_case")
+    client.logout()
+    client.force_login(viewer)
+    assert "Show for 15 minutes" in client.get(content_pages(workspace, remembered)[0]).content.decode()
+
+
+def test_who_becomes_an_auditor_sees_it_no_longer(
+    client: Client, viewer: User, workspace: Workspace, remembered: Remembered, actor: Actor
+) -> None:
+    client.force_login(viewer)
+    reveal(client, workspace, remembered, reason="support_case")
+    with in_workspace(workspace.id):
+        member_change_role(member=Membership.objects.get(user=viewer), role=Role.AUDITOR, actor=actor)
+    hidden = words(workspace, remembered)
+    page = client.get(content_pages(workspace, remembered)[0]).content.decode()
+    assert not [word for word in hidden if word in page]

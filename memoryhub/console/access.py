@@ -18,7 +18,7 @@ from audit.services import record
 from memoryhub.access.models import Membership, User, Workspace
 from memoryhub.access.permissions import RULES, Permission, role_may, roles_that_may
 from memoryhub.access.selectors import memberships_of
-from memoryhub.console.reveal import hidden_page, may_see_content, subject_of
+from memoryhub.console.reveal import Revealed, hidden_page, revealed_until, subject_of
 from memoryhub.console.second_factor import second_factor_missing, to_second_factor
 from memoryhub.core.tenancy import in_workspace
 
@@ -30,6 +30,8 @@ class ConsoleRequest(HttpRequest):
     htmx: HtmxDetails
     membership: Membership
     memberships: list[Membership]
+    revealed: Revealed
+    """Set where content is shown to somebody only because they said why."""
 
 
 def actor_of(request: "ConsoleRequest") -> Actor:
@@ -101,8 +103,11 @@ def _answer(
             return _denied(request, workspace, needed)
         with in_workspace(workspace.id):
             subject = subject_of(kwargs)
-            if not may_see_content(request, subject.id):
+            until = revealed_until(request, subject.id)
+            if until is None or not role_may(membership.role, Permission.CONTENT_REVEAL):
+                record(actor_of(request), "subject.viewed", subject, subject=subject, data={"what": "metadata"})
                 return hidden_page(request, workspace, subject)
+            request.revealed = Revealed(subject, until)
     if not transaction:
         return view(request, workspace, *args, **kwargs)
     with in_workspace(workspace.id):

@@ -1,5 +1,6 @@
 """Content behind a reason: whoever needs only metadata sees a person's content for a while, after saying why."""
 
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -34,6 +35,14 @@ class RevealForm(forms.Form):
     )
 
 
+@dataclass(frozen=True)
+class Revealed:
+    """Whose content is shown for a reason, and until when."""
+
+    subject: Subject
+    until: datetime
+
+
 def subject_of(kwargs: dict[str, Any]) -> Subject:
     """The person that a page with these parameters is about, in the workspace of the running transaction.
 
@@ -57,7 +66,7 @@ def subject_of(kwargs: dict[str, Any]) -> Subject:
 def reveal_to(request: HttpRequest, subject_id: UUID) -> datetime:
     """Show this person's content in this sign-in from now on; returns until when."""
     until = timezone.now() + LASTS
-    kept = {who: when for who, when in request.session.get(SESSION_KEY, {}).items() if _is_over(when) is False}
+    kept = {who: when for who, when in request.session.get(SESSION_KEY, {}).items() if not _is_over(when)}
     request.session[SESSION_KEY] = kept | {str(subject_id): until.isoformat()}
     return until
 
@@ -68,12 +77,10 @@ def revealed_until(request: HttpRequest, subject_id: UUID) -> datetime | None:
     return None if _is_over(when) else datetime.fromisoformat(when)
 
 
-def may_see_content(request: "ConsoleRequest", subject_id: UUID) -> bool:
-    """Whether the role sees content at all, or this person's because a reason was given a short while ago."""
-    role = request.membership.role
-    if role_may(role, Permission.CONTENT_VIEW):
-        return True
-    return role_may(role, Permission.CONTENT_REVEAL) and revealed_until(request, subject_id) is not None
+def hide_from(request: HttpRequest, subject_id: UUID) -> None:
+    """End the showing of this person's content before its time is over."""
+    kept = request.session.get(SESSION_KEY, {})
+    request.session[SESSION_KEY] = {who: when for who, when in kept.items() if who != str(subject_id)}
 
 
 def hidden_page(

@@ -25,15 +25,14 @@ urlpatterns = [
     path(f"{WORKSPACE}people/invite/", people.invite, name="invite"),
     path(f"{WORKSPACE}people/<uuid:membership_id>/role/", people.member_role, name="member-role"),
     path(f"{WORKSPACE}people/<uuid:membership_id>/remove/", people.member_removal, name="member-remove"),
-    path(
-        f"{WORKSPACE}invitations/<uuid:invitation_id>/revoke/", people.invitation_take_back, name="invitation-revoke"
-    ),
+    path(f"{WORKSPACE}invitations/<uuid:invitation_id>/revoke/", people.invitation_take_back, name="invitation-revoke"),
     path(WORKSPACE, overview.overview, name="overview"),
     path(f"{WORKSPACE}subjects/", subjects.subject_list, name="subject-list"),
     path(f"{WORKSPACE}subjects/<uuid:subject_id>/", subjects.subject_facts, name="subject-facts"),
     path(f"{WORKSPACE}subjects/<uuid:subject_id>/sessions/", subjects.subject_sessions, name="subject-sessions"),
     path(f"{WORKSPACE}subjects/<uuid:subject_id>/preview/", subjects.subject_preview, name="subject-preview"),
     path(f"{WORKSPACE}subjects/<uuid:subject_id>/reveal/", subjects.subject_reveal, name="subject-reveal"),
+    path(f"{WORKSPACE}subjects/<uuid:subject_id>/hide/", subjects.subject_hide, name="subject-hide"),
     path(f"{WORKSPACE}sessions/<uuid:session_id>/", subjects.session_detail, name="session-detail"),
     path(f"{WORKSPACE}facts/<uuid:fact_id>/", facts.fact_detail, name="fact-detail"),
     path(f"{WORKSPACE}facts/<uuid:fact_id>/correct/", facts.fact_correct_post, name="fact-correct"),

@@ -20,7 +20,7 @@ from memoryhub.access.permissions import Permission
 from memoryhub.console.access import ConsoleRequest, actor_of, permission_required
 from memoryhub.console.forms import FactFilter, PreviewForm, SubjectFilter
 from memoryhub.console.pages import page, wants_part
-from memoryhub.console.reveal import LASTS, RevealForm, hidden_page, reveal_to
+from memoryhub.console.reveal import LASTS, RevealForm, hidden_page, hide_from, reveal_to
 from memoryhub.console.selectors import (
     SubjectPage,
     facts_of,
@@ -119,6 +119,17 @@ def subject_reveal(request: ConsoleRequest, workspace: Workspace, subject_id: UU
     wanted = request.POST.get("next", "")
     inside = wanted.startswith(f"/w/{workspace.slug}/") and url_has_allowed_host_and_scheme(wanted, None)
     response = redirect(wanted if inside else reverse("subject-facts", args=[workspace.slug, subject.id]))
+    response.status_code = 303
+    return response
+
+
+@require_POST
+@permission_required(Permission.CONTENT_REVEAL)
+def subject_hide(request: ConsoleRequest, workspace: Workspace, subject_id: UUID) -> HttpResponse:
+    """End the showing before its time is over."""
+    subject = _subject(workspace, subject_id)
+    hide_from(request, subject.id)
+    response = redirect(reverse("subject-facts", args=[workspace.slug, subject.id]))
     response.status_code = 303
     return response
 
