@@ -227,6 +227,7 @@ def test_what_is_moved_from_is_replaced_by_its_handle() -> None:
     ]
     [fact] = facts("We moved from AWS to GCP last month.", known=before)
     assert (fact.replaces, fact.content, fact.coexists) == ("F2", "Uses GCP", False)
+    assert fact.mentions == ("GCP",)
     assert (fact.entity, fact.attribute) == ("team", "cloud_provider")
 
 

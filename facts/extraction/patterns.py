@@ -144,7 +144,7 @@ def _compared(
         attribute=found.attribute,
         value=found.value,
         unit=found.unit,
-        mentions=tuple(dict.fromkeys(words.names(found.content)))[:10],
+        mentions=_mentions(found.content),
         confidence=found.confidence,
         coexists=found.coexists,
         special_category=words.special_category(found.content),
@@ -173,6 +173,7 @@ def _replacing(
     told_now = [one for one in made if _says(one.content, found.instead_of)]
     if told_now:
         last = told_now[-1]
+        content = _instead(found, last.content)
         return replace(
             fact,
             type=last.type,
@@ -181,13 +182,15 @@ def _replacing(
             replaces=last.replaces,
             # Without an attribute nothing tells the decision that the two are about the same thing.
             coexists=not last.attribute,
-            content=_instead(found, last.content),
+            content=content,
+            mentions=_mentions(content),
         )
     told_before = [one for one in known if _says(one.content, found.instead_of)]
     fitting = [one for one in told_before if attribute_key(one.attribute) == fact.attribute] or told_before
     if not fitting:
         return fact
     before = max(fitting, key=lambda one: (one.date, one.handle))
+    content = _instead(found, before.content)
     return replace(
         fact,
         type=FactType(before.type),
@@ -195,8 +198,13 @@ def _replacing(
         attribute=before.attribute,
         replaces=before.handle,
         coexists=False,
-        content=_instead(found, before.content),
+        content=content,
+        mentions=_mentions(content),
     )
+
+
+def _mentions(content: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(words.names(content)))[:10]
 
 
 def _instead(found: Found, before: str) -> str:
