@@ -159,8 +159,8 @@ def evidence_add(version: FactVersion, turn: Turn | None, kind: EvidenceKind) ->
 
 
 def subject_locked(subject_id: UUID) -> Subject:
-    """Writers of one subject's facts go one after the other."""
-    return Subject.objects.select_for_update().get(pk=subject_id)
+    """Writers of one subject's facts go one after the other. New sessions of the subject need not wait for them."""
+    return Subject.objects.select_for_update(no_key=True).get(pk=subject_id)
 
 
 def fact_locked(fact: Fact, expected_version: int | None) -> tuple[Fact, FactVersion]:

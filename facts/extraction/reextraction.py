@@ -148,7 +148,7 @@ def _write(
     """Write what was read about one person, and take it back unless it is to stay."""
     changes: list[Change] = []
     with in_workspace(workspace_id):
-        subject = Subject.objects.select_for_update().filter(pk=subject_id).first()
+        subject = Subject.objects.select_for_update(no_key=True).filter(pk=subject_id).first()
         if subject is None:
             return []
         with transaction.atomic():
