@@ -11,7 +11,7 @@ this file does not know stops it: nothing new stays untried.
 A second pass asks in pairs for what is another's and for what does not exist, and compares the medians of the times.
 
 Promise: no canary or id of others in any answer, no error of the server, nothing of theirs changed, the same answer for
-another's as for nothing, and medians of the times within 5 % over all pairs.
+another's as for nothing, and medians of the times within 5 % over all pairs (50 % with --small, whose pairs are few).
 """
 
 import argparse
@@ -39,6 +39,8 @@ from benchmarks.harness import Hub, add_hub_arguments, finish, hub, join, owner_
 
 THREADS, PEOPLE = 4, 3
 WITHIN = 0.05
+# Medians of a few dozen pairs say little: at the reduced size they only show what is grossly different.
+WITHIN_SMALL = 0.5
 # Shorter ids (numbers of libraries' rows) are in every page by chance.
 LEAST_TELLING = 8
 JSON_TYPE, FORM_TYPE = "application/json", "application/x-www-form-urlencoded"
@@ -119,8 +121,9 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.url:
         parser.error("this benchmark needs two workspaces of a known content: it starts its own hub")
+    within = WITHIN
     if arguments.small:
-        arguments.requests, arguments.pairs = 3_000, 60
+        arguments.requests, arguments.pairs, within = 3_000, 60, WITHIN_SMALL
     # Nothing but the attack may change what is compared afterwards.
     quiet = {"THROTTLE_PER_MINUTE": "10000000", "EXTRACTOR": "none"}
     with hub(arguments, environment=quiet) as at:
@@ -148,11 +151,11 @@ def main() -> None:
         print(f"changed: {name}")
     worst = max((abs(ratio.ratio - 1) for ratio in ratios), default=0.0)
     finish(
-        not (tally.leaks or tally.errors or tally.differences or changed) and worst <= WITHIN,
+        not (tally.leaks or tally.errors or tally.differences or changed) and worst <= within,
         f"{tally.done} requests in {took:.0f} s ({len(addresses)} addresses, {len(credentials)} credentials): "
         f"{len(tally.leaks)} leaks, {len(tally.errors)} server errors, {len(tally.differences)} answers that differ, "
         f"{len(changed)} tables of others changed; times of another's and of nothing within {worst:.1%} "
-        f"(limit {WITHIN:.0%}) over {arguments.pairs} pairs each",
+        f"(limit {within:.0%}) over {arguments.pairs} pairs each",
     )
 
 
