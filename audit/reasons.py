@@ -67,6 +67,7 @@ REASONS: Mapping[str, str] = {
     "unknown_subject": "nobody is known by that id",
     "missing_scope": "the key lacks the scope",
     "not_bound": "the token is bound to another person or session",
+    "keys_only": "the call is for keys, and came with a token",
     "missing_role": "the person lacks the role",
     "memory_mode": "the agent's memory mode forbids it",
     "wrong_credentials": "the name or the password was not right",
