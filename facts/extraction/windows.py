@@ -15,6 +15,7 @@ from django.utils import timezone
 from facts.extraction.interface import KnownFact, Window, WindowTurn
 from facts.models import OPEN_STATES, Extraction, FactVersion, Status
 from facts.provenance import own_words
+from facts.visibility import LET_IN, policy_of, sight_of
 from memoryhub.access.models import MemoryMode
 from memoryhub.core.tenancy import in_workspace
 from sessions.models import Session, Subject, Turn, TurnRole
@@ -250,11 +251,12 @@ def _window_turn(turn: Turn) -> WindowTurn:
 
 
 def _known_facts(extraction: Extraction, said: str, handles: Sequence[int] | None) -> list[KnownFact]:
-    """What is known of the person and visible to the agent of the session, as an extractor is told it."""
-    versions = FactVersion.objects.filter(
-        Q(fact__visible_to__isnull=True) | Q(fact__visible_to=extraction.session.agent_id),
-        fact__subject=extraction.subject_id,
-    )
+    """What is known of the person and shown to the agent of the session, as an extractor is told it.
+
+    What others wrote and nobody stands behind, or what waits for review, must not speak to the extractor either.
+    """
+    sight = sight_of(agent_id=extraction.session.agent_id, policy=policy_of(extraction.workspace_id))
+    versions = FactVersion.objects.filter(sight.versions(), fact__subject=extraction.subject_id, status__in=LET_IN)
     if handles is not None:
         versions = versions.filter(fact__handle__in=handles).order_by("fact_id", "-number").distinct("fact_id")
     else:
