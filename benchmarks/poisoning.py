@@ -39,6 +39,8 @@ from benchmarks.harness import ROOT, Hub, add_hub_arguments, finish, hub, owner_
 ATTEMPTS, LOOKS, PEOPLE = 5_000, 2_000, 25
 SMALL_ATTEMPTS, SMALL_LOOKS, SMALL_PEOPLE = 400, 200, 5
 LET_IN = 10
+# The extractor that needs no model reads everything at once, as if all conversations were over.
+ENVIRONMENT = {"THROTTLE_PER_MINUTE": "1000000", "EXTRACTOR": "patterns", "EXTRACT_AFTER_IDLE_SECONDS": "0"}
 EXTRACTS_WITHIN = 900.0  # seconds
 WAITING = """
     select (select count(*) from memory_sessions_session where extract_due_at is not null),
@@ -121,9 +123,7 @@ def main() -> None:
     people = SMALL_PEOPLE if arguments.small else PEOPLE
     if arguments.small:
         arguments.attempts, arguments.looks = SMALL_ATTEMPTS, SMALL_LOOKS
-    # The extractor that needs no model reads everything at once, as if all conversations were over.
-    environment = {"THROTTLE_PER_MINUTE": "1000000", "EXTRACTOR": "patterns", "EXTRACT_AFTER_IDLE_SECONDS": "0"}
-    with hub(arguments, environment=environment) as at:
+    with hub(arguments, environment=ENVIRONMENT) as at:
         others = [key(at, "attacker"), key(at, "reviewer", "facts:review", "memory:read", "facts:write", "turns:write")]
         with client(at, at.key) as victim, client(at, others[0]) as attacker, client(at, others[1]) as reviewer:
             battle = Battle(
@@ -175,7 +175,7 @@ def command(at: Hub, *arguments: str) -> str:
     return subprocess.run(
         [sys.executable, "manage.py", *arguments],
         cwd=ROOT,
-        env=os.environ | {"MEMORYHUB_DATA_DIR": str(at.data_dir)},
+        env=os.environ | ENVIRONMENT | {"MEMORYHUB_DATA_DIR": str(at.data_dir)},
         capture_output=True,
         text=True,
         check=True,

@@ -325,7 +325,7 @@ def fact_candidates(
 
         def seen(items: Sequence[UUID]) -> set[UUID]:
             with connection.cursor() as cursor:
-                cursor.execute(_SHOWN, {**values, "items": items})
+                cursor.execute(_SHOWN, {**values, "items": list(items)})
                 return {row[0] for row in cursor.fetchall()}
 
         found, items = _past_hidden(found, hidden, FACT_CANDIDATES, seen)
