@@ -14,7 +14,7 @@ from django.db import InterfaceError, OperationalError, connection
 
 from facts.extraction import breaker, claims, pipeline
 from facts.extraction.batch import BatchWork
-from facts.extraction.interface import BatchExtractor, Extractor
+from facts.extraction.interface import BatchExtractor, ExtractionFailed, Extractor
 from facts.extraction.windows import plan_windows
 from memoryhub.access.models import Workspace
 from memoryhub.core.tenancy import in_workspace
@@ -46,6 +46,7 @@ class Worker:
         """Do what there is to do; whether anything was. Waits a moment for a running window, if there are any."""
         workspaces = list(Workspace.objects.order_by("id").values_list("pk", flat=True))
         if not self._took_over:
+            self._warm_up()
             breaker.reset(self.extractor.name)
             for workspace_id in workspaces:
                 claims.take_over(workspace_id, worker=self.name)
@@ -76,6 +77,14 @@ class Worker:
         self._running.clear()
         self._unreturned.clear()
         return under_way
+
+    def _warm_up(self) -> None:
+        """Load the provider's client before a window is taken: on a busy host that takes longer than to read one."""
+        if isinstance(self.extractor, BatchExtractor) and not self.extractor.problem():
+            try:
+                self.extractor.client().messages.batches  # noqa: B018 - loaded when first looked at
+            except ExtractionFailed as failure:
+                log.warning("extraction.not_ready", reason=failure.code)
 
     def _claim(self, workspaces: list[UUID]) -> int:
         """Take what there is room for, a share from each workspace in turn."""
