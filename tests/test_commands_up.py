@@ -199,3 +199,7 @@ def test_an_external_database_is_used_when_one_is_named(database_server: Embedde
                     " where datname = current_database() and pid <> pg_backend_pid()"
                 )
                 assert others.fetchall() == [(RUNTIME,)]
+            serving = [
+                pid for pid, command in hub.everybody().items() if "manage.py" in command or "gunicorn" in command
+            ]
+            assert {psutil.Process(pid).environ().get("DATABASE_OWNER_URL") for pid in serving} == {""}

@@ -20,7 +20,7 @@ from memoryhub.access.models import MemoryMode, Scope, key_digest
 from memoryhub.access.permissions import RULES, Permission
 from memoryhub.access.policy import stored_policy
 from memoryhub.access.tokens import PREFIX, BadToken, read_token
-from memoryhub.api.errors import ModeForbids, ScopeMissing
+from memoryhub.api.errors import ModeForbids, ScopeMissing, TokenForbids
 from memoryhub.core.observability import log_fields
 from memoryhub.core.tenancy import confine_to, in_workspace
 
@@ -143,7 +143,7 @@ def _caller(row: _Row, scopes: frozenset[str], bound: Binding | None) -> Caller:
 
 
 class HasScope(BasePermission):
-    """The key has the scope that the table of permissions asks for, and the agent's mode allows what the view does.
+    """The credential has the scope that the table of permissions asks for and may be a token, and the mode allows it.
 
     A refusal is recorded: somebody holds a credential and asks for more than it may.
     """
@@ -166,6 +166,9 @@ class HasScope(BasePermission):
         if caller.mode not in getattr(view, "modes", ()):
             _record_denial(caller, scope, route, "memory_mode")
             raise ModeForbids(f"The agent's memory mode is {caller.mode.value}: it does not allow this.")
+        if caller.bound and getattr(view, "keys_only", False):
+            _record_denial(caller, scope, route, "keys_only")
+            raise TokenForbids("This is for API keys: a subject token may not do it.")
         return True
 
 

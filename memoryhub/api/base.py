@@ -16,7 +16,7 @@ from memoryhub.access.callers import Caller
 from memoryhub.access.models import MemoryMode
 from memoryhub.access.permissions import Permission
 from memoryhub.api.confinement import confined_input, refuse_other_path
-from memoryhub.api.errors import LengthRequired, TokenForbids
+from memoryhub.api.errors import LengthRequired
 from memoryhub.api.rendering import AlwaysJson
 from memoryhub.core.tenancy import confined_subject_id, confined_to, in_workspace
 
@@ -55,8 +55,6 @@ class ApiView(APIView):
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
         if self.caller.bound:
-            if self.keys_only:
-                raise TokenForbids("This is for API keys: a subject token may not do it.")
             refuse_other_path(self.caller, kwargs)
 
     @property

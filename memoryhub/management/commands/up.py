@@ -181,6 +181,8 @@ def environment(process: str) -> dict[str, str]:
         "PYTHONUNBUFFERED": "1",
         metrics.MULTIPROC_DIR: str(metrics_directory()),
         **os.environ,
+        # What serves never works as the owner of the tables, and is not told how to reach it.
+        "DATABASE_OWNER_URL": "",
         "MEMORYHUB_PROCESS": process,
         "DJANGO_SETTINGS_MODULE": os.environ.get("DJANGO_SETTINGS_MODULE", "memoryhub.settings"),
     }
