@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 from django.utils import timezone
 from drf_spectacular.types import OpenApiTypes
@@ -19,6 +20,7 @@ FUTURE = timedelta(days=1)
 """How far ahead of ours a caller's clock may be."""
 POSTGRES_INT = 2**31 - 1
 
+CANONICAL_UUID = re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}\Z", re.ASCII)
 VALUE = re.compile(r"-?\d{1,40}(\.\d{1,40})?([eE][+-]?\d{1,3})?\Z", re.ASCII)
 SPACE_FOR_PLUS = re.compile(r" (?=\d\d:?\d\d\Z)")
 
@@ -65,6 +67,15 @@ class Number(serializers.FloatField):
             return float(data)
         except OverflowError:
             self.fail("invalid")
+
+
+class Uuid(serializers.UUIDField):
+    """An id as it was given out: neither a number nor one of the other spellings that Python would take."""
+
+    def to_internal_value(self, data: Any) -> UUID:
+        if not isinstance(data, str) or not CANONICAL_UUID.match(data):
+            self.fail("invalid", value=data)
+        return UUID(data)
 
 
 class Flag(serializers.BooleanField):

@@ -24,6 +24,7 @@ from memoryhub.api.fields import (
     PastTimestamp,
     Text,
     Timestamp,
+    Uuid,
     Value,
     Whole,
 )
@@ -111,7 +112,7 @@ class TurnIn(Input):
 class TurnsIn(Input):
     user_id = ExternalId(help_text="Your id of the person.")
     turns = TurnIn(many=True, **ITEMS)
-    recall_id = serializers.UUIDField(
+    recall_id = Uuid(
         required=False,
         allow_null=True,
         help_text="The recall behind these turns: what the assistant cites of it is marked.",
@@ -166,7 +167,7 @@ class SearchIn(Input):
 
 
 class CitedIn(Input):
-    fact_ids = serializers.ListField(child=serializers.UUIDField(), min_length=1, max_length=MAX_ITEMS)
+    fact_ids = serializers.ListField(child=Uuid(), min_length=1, max_length=MAX_ITEMS)
 
 
 # Facts
@@ -323,7 +324,7 @@ class PageQuery(Input):
 
 class FactQuery(PageQuery):
     user_id = ExternalId(required=False, help_text="Your id of the person. This or subject_id is required.")
-    subject_id = serializers.UUIDField(required=False, help_text="The hub's id of the person.")
+    subject_id = Uuid(required=False, help_text="The hub's id of the person.")
     type = OneOf(FactType.choices, required=False)
     entity = Text(required=False, max_length=200, help_text="Compared without case and spacing.")
     status = OneOf(
@@ -343,13 +344,13 @@ class ExtractionQuery(PageQuery):
     state = OneOf(ExtractionState.choices, required=False)
     error = OneOf(FAILURES, required=False, help_text="The code of the last failure.")
     session_id = ExternalId(required=False, help_text="Yours.")
-    subject_id = serializers.UUIDField(required=False, help_text="The hub's id of the person.")
+    subject_id = Uuid(required=False, help_text="The hub's id of the person.")
 
 
 class DeadLetterFilterIn(Input):
     error = OneOf(FAILURES, required=False, help_text="The cause.")
     session_id = ExternalId(required=False, help_text="Yours.")
-    subject_id = serializers.UUIDField(required=False, help_text="The hub's id of the person.")
+    subject_id = Uuid(required=False, help_text="The hub's id of the person.")
     since = Timestamp(required=False, help_text="Given up from this moment on.")
     before = Timestamp(required=False, help_text="Given up before this moment.")
 
@@ -359,7 +360,7 @@ class DeadLetterQuery(DeadLetterFilterIn, PageQuery):
 
 
 class DeadLetterReplayIn(DeadLetterFilterIn):
-    ids = serializers.ListField(child=serializers.UUIDField(), min_length=1, max_length=1_000, required=False)
+    ids = serializers.ListField(child=Uuid(), min_length=1, max_length=1_000, required=False)
     all = Flag(required=False, help_text="Every one of them. Instead of the others.")
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
@@ -378,7 +379,7 @@ class ReviewQuery(PageQuery):
     )
     reason = OneOf(WAITS_BECAUSE, required=False, help_text="Why it waits.")
     source = OneOf(Source.choices, required=False)  # type: ignore[assignment]
-    subject_id = serializers.UUIDField(required=False, help_text="The hub's id of the person.")
+    subject_id = Uuid(required=False, help_text="The hub's id of the person.")
     written_with = serializers.RegexField(
         r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,63}\Z", required=False, help_text="The public prefix of the key."
     )
@@ -392,8 +393,8 @@ class AuditFilterQuery(Input):
     actor_id = Text(required=False, max_length=64)
     object_kind = Text(required=False, max_length=32)
     object_id = Text(required=False, max_length=64)
-    subject_id = serializers.UUIDField(required=False)
-    session_id = serializers.UUIDField(required=False, help_text="The hub's id of the session, as entries name it.")
+    subject_id = Uuid(required=False)
+    session_id = Uuid(required=False, help_text="The hub's id of the session, as entries name it.")
     request_id = Text(required=False, max_length=64)
     outcome = OneOf(Outcome.choices, required=False)
     since = Timestamp(required=False, help_text="From this moment on.")
