@@ -10,12 +10,13 @@ BIN = $(VENV)/bin
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps --no-compile
 LOCK = $(VENV)/lock/bin/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header
 
-.PHONY: help setup setup-dev run test check lint schema tables lock
+.PHONY: help setup setup-dev run test check lint audit schema tables lock
 
 help:
 	@echo "make run [PORT=8000] [HOST=127.0.0.1] [MEMORYHUB_DATA_DIR=.memoryhub]   start the hub"
 	@echo "make test [ARGS='-k working_memory']                                    run the tests"
 	@echo "make check     lint, types, imports, migrations, API schema, then the tests"
+	@echo "make audit     known weaknesses of the locked dependencies (needs a network)"
 	@echo "make setup     install only what 'make run' needs"
 	@echo "make schema    write docs/openapi.yaml anew"
 	@echo "make tables    write who may do what into docs/ anew"
@@ -38,12 +39,18 @@ lint: setup-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy .
 	$(BIN)/lint-imports
+	$(BIN)/bandit --quiet --recursive --configfile pyproject.toml memoryhub audit sessions facts manage.py
 	$(BIN)/python -W ignore::RuntimeWarning manage.py makemigrations --check --dry-run
 	$(BIN)/python manage.py spectacular --validate --fail-on-warn --file $(VENV)/openapi.yaml
 	diff -u docs/openapi.yaml $(VENV)/openapi.yaml || { echo "The API has changed: make schema, and look at the difference."; exit 1; }
 
 schema: setup-dev
 	$(BIN)/python manage.py spectacular --validate --fail-on-warn --file docs/openapi.yaml
+
+# Asks the advisory service of PyPI about each locked version, so it needs a network; what it cannot ask about is an error.
+audit: setup-dev
+	$(BIN)/pip-audit --strict --require-hashes --disable-pip --requirement requirements.lock
+	$(BIN)/pip-audit --strict --require-hashes --disable-pip --requirement requirements-dev.lock
 
 tables: setup-dev
 	$(BIN)/python manage.py permission_tables --write

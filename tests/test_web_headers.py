@@ -194,7 +194,7 @@ def test_every_form_that_posts_has_a_token() -> None:
 
 def test_no_template_has_a_script_style_or_handler_in_it() -> None:
     for template in (ROOT / "templates").rglob("*.html"):
-        text = template.read_text()
+        text = re.sub(r"{%.*?%}", "", template.read_text())
         found = re.findall(
             r"<style\b|\sstyle=|\son[a-z]+=|\bhx-on\b|javascript:|hx-vals=.js:|\|safe\b|autoescape", text
         )

@@ -188,7 +188,7 @@ def pause_before(attempt: int, *, retry_after: float | None = None, chance: floa
     Never sooner than the provider asked for. "Exponential Backoff and Jitter", M. Brooker, AWS Architecture Blog, 2015.
     """
     longest = min(settings.EXTRACT_BACKOFF_MAX_SECONDS, settings.EXTRACT_BACKOFF_SECONDS * 2.0 ** max(attempt - 2, 0))
-    jittered = longest * (random.random() if chance is None else chance)  # noqa: S311 - no secret
+    jittered = longest * (random.random() if chance is None else chance)  # noqa: S311 - no secret # nosec B311
     return (retry_after or 0.0) + jittered
 
 

@@ -48,7 +48,8 @@ VERSION = "18"
 PORT = 5432  # names the socket file; nothing listens on TCP
 LONGEST_SOCKET_PATH = 80  # the systems' limits lie between 92 and 108 bytes
 SYSTEM_DIR = Path("/var/lib/memoryhub")
-TEMPORARY = Path("/tmp")  # noqa: S108 - short by nature; what is used in it is checked for its owner
+# Short by nature; what is used in it is checked for its owner.
+TEMPORARY = Path("/tmp")  # noqa: S108 # nosec B108
 STOPPING = 6.0  # seconds in which a hub that was told to stop has stopped
 LARGEST_LOG = 10 * 1024 * 1024  # bytes; then it is moved aside at the next start
 
