@@ -8,6 +8,7 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from uuid import UUID
 
 from django.db.models import Q
 
@@ -107,6 +108,46 @@ def recalled_before(turn: Turn) -> list[str]:
         .values_list("version__content", "turn__text")[:RECALLED_LOOKED_AT]
     )
     return list(dict.fromkeys(content if content is not None else text for content, text in items))
+
+
+def recalled_before_each(turns: Sequence[Turn]) -> dict[UUID, list[str]]:
+    """`recalled_before` of several turns of one session, by their ids, in one query unless a lot was recalled."""
+    if len(turns) < 2:
+        return {turn.id: recalled_before(turn) for turn in turns}
+    session = turns[0].session
+    times = [turn.recorded_at for turn in turns]
+    recalls = Recall.objects.filter(
+        Q(session_external_id=session.external_id) | Q(agent_id=session.agent_id, at__gt=min(times) - RECALLED_WITHIN),
+        subject_id=session.subject_id,
+        at__lte=max(times),
+    ).exclude(kind=RecallKind.PREVIEW)
+    rows = list(
+        RecalledItem.objects.filter(recall__in=recalls)
+        .order_by("-recall__at", "rank")
+        .values_list(
+            "recall__at", "recall__session_external_id", "turn_id", "version__content", "turn__text", "recall__agent_id"
+        )[: RECALLED_LOOKED_AT + 1]
+    )
+    if len(rows) > RECALLED_LOOKED_AT:
+        return {turn.id: recalled_before(turn) for turn in turns}
+    found: dict[UUID, list[str]] = {}
+    for turn in turns:
+        since = turn.recorded_at - RECALLED_WITHIN
+        told = [
+            content if content is not None else text
+            for at, session_id, item, content, text, agent_id in rows
+            if at <= turn.recorded_at
+            and item != turn.id
+            and (session_id == session.external_id or (agent_id == session.agent_id and at > since))
+        ]
+        found[turn.id] = list(dict.fromkeys(told))
+    return found
+
+
+def echoed_parts_of(turns: Sequence[Turn]) -> dict[UUID, tuple[Span, ...]]:
+    """`echoed_parts` of several turns of one session, by their ids."""
+    recalled = recalled_before_each(turns)
+    return {turn.id: echoes(turn.text, recalled[turn.id]) for turn in turns}
 
 
 def echoed_parts(turn: Turn) -> tuple[Span, ...]:

@@ -34,7 +34,7 @@ from facts.doubts import MARKS_STALE, RESTORES, Doubt, Heard, doubts_about
 from facts.exceptions import NotPossible, RecordingPaused, TooManyFacts, UnknownFact
 from facts.indexing import index_versions
 from facts.models import Evidence, EvidenceKind, Fact, FactTally, FactTransition, FactType, FactVersion, Source, Status
-from facts.provenance import Span, echoed_parts, only_echoes, source_of
+from facts.provenance import Span, echoed_parts, echoed_parts_of, only_echoes, source_of
 from facts.versions import (
     Wording,
     approve,
@@ -118,6 +118,8 @@ def facts_record(
     if subject.recording_paused_at and door == Source.AGENT and not extracted_by:
         raise RecordingPaused("user_id", "Recording is paused for this person.")
     writer = _Writer(subject, actor, agent_id, door, extracted_by, approved)
+    if extracted_by:  # all of one session
+        writer.echoed = echoed_parts_of(list({one.turn.id: one.turn for one in facts if one.turn}.values()))
     written = [writer.write(stated, f"facts[{position}].") for position, stated in enumerate(facts)]
     subject.save(update_fields=["last_handle"])
     writer.count()
@@ -152,8 +154,8 @@ class _Writer:
         echo = self._only_echo(stated)
         doubts = [] if self.approved else list(self._doubts(stated, source, echo))
         self._refuse_flood()
-        decision = decide(
-            [_as_known(fact, with_evidence=bool(self.extracted_by)) for fact in found.known],
+        decision = _decision(
+            found,
             Stated(
                 identity=stated.identity,
                 content=stated.content,
@@ -166,7 +168,6 @@ class _Writer:
                 doubts=tuple(dict.fromkeys(doubt.code for doubt in doubts)),
                 at=stated.turn.occurred_at if self.extracted_by and stated.turn is not None else None,
             ),
-            found.held,
         )
         target = next((fact for fact in (*found.known, *found.waiting) if fact.id == decision.fact_id), None)
         decision = self._within_churn(decision, target)
@@ -594,13 +595,22 @@ def _held(facts: Sequence[Fact], agent_id: UUID | None) -> list[Held]:
     ]
 
 
-def _as_known(fact: Fact, *, with_evidence: bool = False) -> Known:
-    """`with_evidence`: what was confirmed later was decided later."""
-    known = _known(fact, standing(fact))
-    if not with_evidence or known.decided_at is None:
-        return known
-    last = Evidence.objects.filter(version=standing(fact)).aggregate(at=Max("turn__occurred_at"))["at"]
-    return replace(known, decided_at=max(known.decided_at, last)) if last else known
+def _decision(found: "_Found", stated: Stated) -> Decision:
+    """What the statement does. What it would take the place of may have been confirmed after it was said."""
+    known = [_as_known(fact) for fact in found.known]
+    decision = decide(known, stated, found.held)
+    if decision.outcome is not Outcome.SUPERSEDED or stated.at is None:
+        return decision
+    target = next(fact for fact in found.known if fact.id == decision.fact_id)
+    confirmed = Evidence.objects.filter(version=standing(target)).aggregate(at=Max("turn__occurred_at"))["at"]
+    if confirmed is None or confirmed <= stated.at:
+        return decision
+    later = [replace(one, decided_at=confirmed) if one.fact_id == target.id else one for one in known]
+    return decide(later, stated, found.held)
+
+
+def _as_known(fact: Fact) -> Known:
+    return _known(fact, standing(fact))
 
 
 def _known(fact: Fact, version: FactVersion) -> Known:

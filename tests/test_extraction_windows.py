@@ -7,11 +7,13 @@ from django.utils import timezone
 from extraction_work import claim, converse, planned, set_pause, windows_of, withhold
 from hypothesis import given
 from hypothesis import strategies as st
-from memory_samples import say
+from memory_samples import say, viewpoint
 
 from facts.extraction.interface import KnownFact, Window, WindowTurn
 from facts.extraction.windows import cut, halved, load_window, plan_windows, related, unread_turns
 from facts.models import ErasedEvidence, Extraction
+from facts.provenance import recalled_before, recalled_before_each
+from facts.working_memory import MemoryRequest, working_memory
 from memoryhub.access.models import Agent, MemoryMode
 from memoryhub.core.ids import uuid7
 from memoryhub.core.tenancy import in_workspace
@@ -243,3 +245,16 @@ def test_related_facts_share_words_with_what_is_said() -> None:
 
     facts = [known("F1", "car", "Drives a Volvo"), known("F2", "shoe size", "Wears 43"), known("F3", "city", "Ghent")]
     assert [fact.handle for fact in related(facts, "I moved from Ghent, and sold the car", most=2)] == ["F3", "F1"]
+
+
+def test_what_was_recalled_is_found_for_all_turns_as_for_each(agent: Agent) -> None:
+    said = ["My colour is blue, the one of the sea", "Hello", "So my colour is blue, the one of the sea"]
+    say(agent, said[0])
+    for text in said[1:]:
+        working_memory(view=viewpoint(agent), ask=MemoryRequest("alice", "Which colour?", "s2"))
+        say(agent, text, session="s2")
+    with in_workspace(agent.workspace_id):
+        turns = list(Turn.objects.select_related("session").filter(session__external_id="s2").order_by("index"))
+        together = recalled_before_each(turns)
+        assert together == {turn.id: recalled_before(turn) for turn in turns}
+        assert any(said[0] in told for told in together.values())

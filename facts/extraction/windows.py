@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from facts.extraction.interface import KnownFact, Window, WindowTurn
 from facts.models import OPEN_STATES, Extraction, FactVersion, Status
-from facts.provenance import own_words
+from facts.provenance import echoed_parts_of, without
 from facts.visibility import LET_IN, policy_of, sight_of
 from memoryhub.access.models import MemoryMode
 from memoryhub.core.tenancy import in_workspace
@@ -146,13 +146,13 @@ def load_window(extraction: Extraction, *, handles: Sequence[int] | None = None)
         .exclude(text="")
         .only("index", "role", "name", "text", "occurred_at", "recorded_at", "tool_name", "session_id")
     )
-    turns = []
-    for turn in readable.filter(index__in=extraction.indexes, erased_evidence__isnull=True).order_by("index"):
+    rows = list(readable.filter(index__in=extraction.indexes, erased_evidence__isnull=True).order_by("index"))
+    for turn in rows:
         turn.session = extraction.session
-        # Memory that was pasted into a message says nothing new.
-        text = own_words(turn) if turn.role in TESTIFYING else turn.text
-        if text.strip():
-            turns.append(replace(_window_turn(turn), text=text))
+    # Memory that was pasted into a message says nothing new.
+    echoed = echoed_parts_of([turn for turn in rows if turn.role in TESTIFYING])
+    said_by = [(turn, without(turn.text, echoed[turn.id]) if turn.id in echoed else turn.text) for turn in rows]
+    turns = [replace(_window_turn(turn), text=text) for turn, text in said_by if text.strip()]
     earlier = readable.filter(index__lt=extraction.first_index).order_by("-index")[: settings.EXTRACT_CONTEXT_TURNS]
     context = [replace(turn, text=turn.text[-CONTEXT_CHARACTERS:]) for turn in map(_window_turn, reversed(earlier))]
     said = " ".join(turn.text for turn in turns)
