@@ -126,9 +126,9 @@ FILL = (
        select fact, %(workspace)s, subject, 'constraint', 'topic', 'topic', 'detail_' || handle, handle, false, now()
        from known""",
     """insert into facts_factversion (id, workspace_id, fact_id, number, content, unit, mentions, confidence, source,
-         extracted_by, valid_from, created_at, status, status_at)
+         extracted_by, written_with, special_category, findings, valid_from, created_at, status, status_at)
        select version, %(workspace)s, fact, 1, 'Something about word ' || handle || ' of somebody else', '', '{}', 1,
-         'agent', '', now(), now(), 'current', now() from known""",
+         'agent', '', '', '', '[]', now(), now(), 'current', now() from known""",
     """insert into search_posting (workspace_id, subject_id, kind, item, lexeme, frequency, length)
        select %(workspace)s, subject, 'fact', version, 'word' || (handle * 7 + n * n * 31) %% 500, 1, 8
        from known, generate_series(1, 8) n""",
