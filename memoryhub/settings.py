@@ -34,6 +34,8 @@ CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
 PROCESS = env.str("MEMORYHUB_PROCESS", default="command")
 WEB_THREADS = env.int("WEB_THREADS", default=8)
 WEB_WORKERS = env.int("WEB_WORKERS", default=2)
+# Within which a request has to arrive whole, and each part of an answer to be taken.
+WEB_REQUEST_SECONDS = env.float("WEB_REQUEST_SECONDS", default=30.0)
 
 
 def _price(model: str, *, since: str, input: str, output: str) -> dict[str, Any]:
@@ -318,7 +320,10 @@ Q_CLUSTER = {
 THROTTLE_PER_MINUTE = env.int("THROTTLE_PER_MINUTE", default=12_000)
 MAX_BODY_BYTES = env.int("MAX_BODY_BYTES", default=5_000_000)
 MAX_TURN_CHARACTERS = env.int("MAX_TURN_CHARACTERS", default=500_000)
-DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_BODY_BYTES
+# Forms, which strangers may send as well. No page takes files.
+DATA_UPLOAD_MAX_MEMORY_SIZE = min(1_000_000, MAX_BODY_BYTES)
+DATA_UPLOAD_MAX_NUMBER_FIELDS = 1_000
+DATA_UPLOAD_MAX_NUMBER_FILES = 0
 
 # Embeddings.
 EMBEDDER = env.str("EMBEDDER", default="minilm")

@@ -7,9 +7,10 @@ from django.conf import settings
 
 from memoryhub.core.degradation import Unavailable
 from memoryhub.core.embedding import service
+from memoryhub.core.impatience import ImpatientWorker
 
 workers = settings.WEB_WORKERS
-worker_class = "gthread"
+worker_class = ImpatientWorker
 threads = settings.WEB_THREADS
 # Loaded once, shared by the workers; nothing connects or starts threads before they fork.
 preload_app = True
@@ -20,6 +21,9 @@ timeout = 60
 graceful_timeout = 1
 # An id of 256 characters may take 3,000 when it is percent-encoded, and an address may hold two.
 limit_request_line = 8190
+# Half a megabyte of headers at most; browsers and proxies send a few kilobytes in twenty lines.
+limit_request_fields = 64
+limit_request_field_size = 8190
 loglevel = "warning"
 
 

@@ -195,6 +195,8 @@ def test_every_form_that_posts_has_a_token() -> None:
 def test_no_template_has_a_script_style_or_handler_in_it() -> None:
     for template in (ROOT / "templates").rglob("*.html"):
         text = re.sub(r"{%.*?%}", "", template.read_text())
+        # Drawn by the QR library: squares, and nothing that anybody typed.
+        text = text.replace("{{ totp_svg|safe }}", "")
         found = re.findall(
             r"<style\b|\sstyle=|\son[a-z]+=|\bhx-on\b|javascript:|hx-vals=.js:|\|safe\b|autoescape", text
         )

@@ -251,9 +251,10 @@ def _page(template: str, request: HttpRequest, status_code: int, **context: obje
 
 
 def _too_large(error: RequestDataTooBig) -> str:
-    """What was too large, with the limit. Django's own words tell of none, and come only if the header lied."""
+    """What was too large, with the limit. Django's own words, for forms, tell of none."""
     told = str(error)
-    return told if told.startswith("The body") else f"The body is larger than {settings.MAX_BODY_BYTES} bytes."
+    form = f"The form is larger than {settings.DATA_UPLOAD_MAX_MEMORY_SIZE} bytes."
+    return told if told.startswith("The body") else form
 
 
 def _is_api(request: HttpRequest) -> bool:

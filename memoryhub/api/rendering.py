@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from collections.abc import Iterable, Mapping
 from datetime import date, datetime
 from decimal import Decimal
@@ -19,6 +20,10 @@ from memoryhub.api.errors import FieldRefused, Malformed, TooLarge
 MEDIA_TYPE = "application/json"
 MAX_DEPTH = 64
 """Levels of lists and objects in a body: more than any message has, fewer than any JSON library gives up at."""
+MAX_VALUES = 200_000
+"""Values in a body: as Python's objects each takes some thirty times the two bytes that it can be sent in."""
+# A string that is never closed ends with the body, so that no quotation mark is looked at twice.
+_STRINGS = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)
 
 
 class Unfit(Exception):
@@ -33,7 +38,8 @@ class Unfit(Exception):
 class Parser(BaseParser):
     """A JSON object of at most MAX_BODY_BYTES, or fewer where the caller's workspace says so, in UTF-8.
 
-    Refuses NaN and infinite numbers, NUL characters, lone surrogates and more than MAX_DEPTH levels, naming the field.
+    Refuses NaN and infinite numbers, NUL characters, lone surrogates and more than MAX_DEPTH levels, naming the field,
+    and more than MAX_VALUES values.
     """
 
     media_type = MEDIA_TYPE
@@ -56,6 +62,8 @@ def parse_object(raw: bytes) -> dict[str, Any]:
         text = raw.decode("utf-8")
     except UnicodeDecodeError as error:
         raise Malformed(f"The body is not UTF-8 (byte {error.start}).") from None
+    if _values(raw) > MAX_VALUES and _values(_STRINGS.sub(b"", raw)) > MAX_VALUES:
+        raise TooLarge(f"The body holds more than {MAX_VALUES} values.")
     try:
         body = json.loads(text)
     except json.JSONDecodeError as error:
@@ -108,6 +116,11 @@ def _announced(parser_context: Mapping[str, Any] | None) -> int:
     request = (parser_context or {}).get("request")
     length = request.META.get("CONTENT_LENGTH", "") if request is not None else ""
     return int(length) if length.isdecimal() else 0
+
+
+def _values(raw: bytes) -> int:
+    """How many values `raw` holds at most; commas and brackets inside strings count as well."""
+    return 1 + raw.count(b",") + raw.count(b"[") + raw.count(b"{")
 
 
 def _check(value: Any, *, characters: bool, depth: int) -> None:

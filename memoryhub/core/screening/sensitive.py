@@ -24,21 +24,45 @@ from detect_secrets.plugins.square_oauth import SquareOAuthDetector
 from detect_secrets.plugins.stripe import StripeDetector
 from detect_secrets.plugins.telegram_token import TelegramBotTokenDetector
 from stdnum import iban, luhn
+from stdnum.ar import cuit
+from stdnum.au import tfn
+from stdnum.be import nn as be_nn
+from stdnum.bg import egn
 from stdnum.br import cpf
+from stdnum.ca import sin
 from stdnum.ch import ssn as ch_ssn
+from stdnum.cl import rut
+from stdnum.cn import ric
+from stdnum.cz import rc
 from stdnum.de import idnr
+from stdnum.dk import cpr
+from stdnum.ee import ik
 from stdnum.es import dni, nie
+from stdnum.es import nif as es_nif
 from stdnum.fi import hetu
 from stdnum.fr import nir
 from stdnum.gb import nhs
+from stdnum.gr import amka
+from stdnum.hr import oib
+from stdnum.ie import pps
+from stdnum.il import idnr as il_idnr
 from stdnum.in_ import aadhaar
 from stdnum.it import codicefiscale
+from stdnum.kr import rrn
+from stdnum.mx import curp
 from stdnum.nl import bsn
+from stdnum.no import fodselsnummer
 from stdnum.pl import pesel
+from stdnum.pt import nif as pt_nif
+from stdnum.ro import cnp
+from stdnum.ru import inn
 from stdnum.se import personnummer
+from stdnum.tr import tckimlik
 from stdnum.us import ssn as us_ssn
+from stdnum.za import idnr as za_idnr
 
 from memoryhub.core.screening.findings import Kind
+from memoryhub.core.screening.folding import Folded, fold
 
 Place = tuple[int, int]
 Detector = Callable[[str], Iterator[Place]]
@@ -50,7 +74,7 @@ _REACH = 48
 _LONG_WORD = 20
 
 # A card of a known network, by its first digits and length; https://en.wikipedia.org/wiki/Payment_card_number
-_CARD = re.compile(r"(?<![\w.+-])\d(?:[ -]?\d){11,18}(?![\w]|[.,-]\d)")
+_CARD = re.compile(r"(?<![0-9A-Za-z.+-])\d(?:[ .-]?\d){11,24}(?![0-9A-Za-z])")
 _NETWORK = re.compile(
     r"(?:4\d{12}(?:\d{3}){0,2}"
     r"|5[1-5]\d{14}|2(?:22[1-9]|2[3-9]\d|[3-6]\d\d|7[01]\d|720)\d{12}"
@@ -60,39 +84,94 @@ _NETWORK = re.compile(
 
 _IBAN = re.compile(r"(?<![A-Za-z0-9])[A-Za-z]{2}\d{2}(?: ?[A-Za-z0-9]){11,30}(?![A-Za-z0-9])")
 
-_CONTEXT = re.compile(
-    r"\b(?:ssn|social[ -]security|national (?:id|identity|insurance)|id(?:entity)? (?:card|number|no)|tax[ -]?id"
-    r"|steuer|idnr|identifikationsnummer|bsn|burgerservicenummer|pesel|nhs|aadhaar|aadhar|personnummer|cpf|nir|dni"
-    r"|sécu|securite sociale|sécurité sociale|ahv|avs|henkilötunnus|codice fiscale)",
+# Forms that tell by themselves, with their check.
+_NATIONAL_IDS: tuple[tuple[re.Pattern[str], Callable[[str], bool]], ...] = tuple(
+    (re.compile(rf"(?<![0-9A-Za-z-]){form}(?![0-9A-Za-z-])"), check)
+    for form, check in (
+        (r"\d{3}-\d{2}-\d{4}", us_ssn.is_valid),
+        (r"[12][ ]?\d{2}[ ]?\d{2}[ ]?(?:\d{2}|2[ABab])[ ]?\d{3}[ ]?\d{3}[ ]?\d{2}", nir.is_valid),
+        (r"[A-Za-z]{6}\d{2}[A-Za-z]\d{2}[A-Za-z]\d{3}[A-Za-z]", codicefiscale.is_valid),
+        (r"\d{3}\.\d{3}\.\d{3}-\d{2}", cpf.is_valid),
+        (r"756\.?\d{4}\.?\d{4}\.?\d{2}", ch_ssn.is_valid),
+        (r"\d{6}[-+A]\d{3}[0-9A-Y]", hetu.is_valid),
+        (r"(?:\d{2})?\d{6}[-+]\d{4}", personnummer.is_valid),
+        (r"\d{8}-?[A-Za-z]", dni.is_valid),
+        (r"[XYZxyz]-?\d{7}-?[A-Za-z]", nie.is_valid),
+        (r"\d{17}[0-9Xx]", ric.is_valid),
+        (r"[A-Za-z]{4}\d{6}[HMhm][A-Za-z]{5}[0-9A-Za-z]\d", curp.is_valid),
+    )
+)
+# Numbers that could be anything else, beside a word that says what they are.
+_ANNOUNCED_IDS: dict[str, tuple[Callable[[str], bool], ...]] = {
+    "us": (us_ssn.is_valid,),
+    "nl": (bsn.is_valid,),
+    "gb": (nhs.is_valid,),
+    "be": (be_nn.is_valid,),
+    "cn": (ric.is_valid,),
+    "mx": (curp.is_valid,),
+    "tr": (tckimlik.is_valid,),
+    "nordic": (personnummer.is_valid, fodselsnummer.is_valid),
+    "dk": (cpr.is_valid,),
+    "ro": (cnp.is_valid,),
+    "bg": (egn.is_valid,),
+    "cz": (rc.is_valid,),
+    "hr": (oib.is_valid,),
+    "ie": (pps.is_valid,),
+    "ca": (sin.is_valid,),
+    "au": (tfn.is_valid,),
+    "za": (za_idnr.is_valid,),
+    "il": (il_idnr.is_valid,),
+    "kr": (rrn.is_valid,),
+    "iberian": (pt_nif.is_valid, es_nif.is_valid),
+    "cl": (rut.is_valid,),
+    "ar": (cuit.is_valid,),
+    "pl": (pesel.is_valid,),
+    "india": (aadhaar.is_valid,),
+    "de": (idnr.is_valid,),
+    "br": (cpf.is_valid,),
+    "ee": (ik.is_valid,),
+    "ru": (inn.is_valid,),
+    "gr": (amka.is_valid,),
+}
+_WORDS_FOR_IDS = {
+    "us": r"\bssn\b|social security",
+    "nl": r"\bbsn\b|burgerservicenummer",
+    "gb": r"\bnhs\b",
+    "be": r"numero national|rijksregister|registre national|nationaal nummer",
+    "cn": "身份证",
+    "mx": r"\bcurp\b",
+    "tr": r"kimlik|\bt\.?c\.? ",
+    "nordic": r"personnummer|fodselsnummer|personal identity number",
+    "dk": r"\bcpr\b",
+    "ro": r"\bcnp\b",
+    "bg": r"\begn\b|егн",
+    "cz": r"rodne cislo|\brc\b",
+    "hr": r"\boib\b",
+    "ie": r"\bppsn?\b",
+    "ca": r"\bsin\b|social insurance",
+    "au": r"\btfn\b|tax file",
+    "za": r"south african id|\bsa id\b",
+    "il": r"תעודת זהות|teudat zehut",
+    "kr": "주민",
+    "iberian": r"\bnif\b|contribuinte",
+    "cl": r"\brut\b|\brun\b",
+    "ar": r"\bcui[lt]\b",
+    "pl": r"\bpesel\b",
+    "india": r"aadhaa?r|आधार",
+    "de": r"steuer-?(?:id|identifikationsnummer)|\bidnr\b|\bidentifikationsnummer",
+    "br": r"\bcpf\b",
+    "ee": r"isikukood",
+    "ru": r"\bинн\b",
+    "gr": r"\bamka\b|αμκα",
+}
+_ANNOUNCED = re.compile(
+    "|".join(
+        f"(?P<{name}>{fold(words).text if not words.isascii() else words})" for name, words in _WORDS_FOR_IDS.items()
+    ),
     re.IGNORECASE,
 )
-_CONTEXT_REACH = 60
-
-# (form, check, whether the form and check alone are too weak without a word that says what it is)
-_NATIONAL_IDS: tuple[tuple[re.Pattern[str], Callable[[str], bool], bool], ...] = (
-    (re.compile(r"(?<![\w-])\d{3}-\d{2}-\d{4}(?![\w-])"), us_ssn.is_valid, False),
-    (
-        re.compile(r"(?<![\w-])[12][ ]?\d{2}[ ]?\d{2}[ ]?(?:\d{2}|2[AB])[ ]?\d{3}[ ]?\d{3}[ ]?\d{2}(?![\w-])"),
-        nir.is_valid,
-        False,
-    ),
-    (
-        re.compile(r"(?<![\w-])[A-Za-z]{6}\d{2}[A-Za-z]\d{2}[A-Za-z]\d{3}[A-Za-z](?![\w-])"),
-        codicefiscale.is_valid,
-        False,
-    ),
-    (re.compile(r"(?<![\w-])\d{3}\.\d{3}\.\d{3}-\d{2}(?![\w-])"), cpf.is_valid, False),
-    (re.compile(r"(?<![\w-])756\.?\d{4}\.?\d{4}\.?\d{2}(?![\w-])"), ch_ssn.is_valid, False),
-    (re.compile(r"(?<![\w-])\d{6}[-+A]\d{3}[0-9A-Y](?![\w-])"), hetu.is_valid, False),
-    (re.compile(r"(?<![\w-])(?:\d{2})?\d{6}[-+]\d{4}(?![\w-])"), personnummer.is_valid, False),
-    (re.compile(r"(?<![\w-])\d{8}-?[A-Za-z](?![\w-])"), dni.is_valid, False),
-    (re.compile(r"(?<![\w-])[XYZxyz]-?\d{7}-?[A-Za-z](?![\w-])"), nie.is_valid, False),
-    (re.compile(r"(?<![\w-])\d{2} ?\d{3} ?\d{3} ?\d{3}(?![\w-])"), idnr.is_valid, True),
-    (re.compile(r"(?<![\w-])\d{11}(?![\w-])"), pesel.is_valid, True),
-    (re.compile(r"(?<![\w-])\d{9}(?![\w-])"), bsn.is_valid, True),
-    (re.compile(r"(?<![\w-])\d{3}[ -]\d{3}[ -]\d{4}(?![\w-])"), nhs.is_valid, True),
-    (re.compile(r"(?<![\w-])\d{4} ?\d{4} ?\d{4}(?![\w-])"), aadhaar.is_valid, True),
-)
+_ANNOUNCED_REACH = 48
+_ID_LIKE = re.compile(r"(?<![0-9A-Za-z])[0-9A-Za-z](?:[ .\-/]?[0-9A-Za-z]){5,20}")
 
 
 def _library(plugin: type, *, edge: bool = True) -> list[re.Pattern[str]]:
@@ -140,7 +219,17 @@ _SECRETS: tuple[tuple[tuple[str, ...], list[re.Pattern[str]]], ...] = (
     ),
     (("github_pat_",), [re.compile(r"(?<![A-Za-z0-9_-])github_pat_[A-Za-z0-9_]{60,100}")]),
     (("npm_",), [re.compile(r"(?<![A-Za-z0-9_-])npm_[A-Za-z0-9]{36}(?![A-Za-z0-9])")]),
-    (("hf_",), [re.compile(r"(?<![A-Za-z0-9_-])hf_[A-Za-z]{34}(?![A-Za-z0-9])")]),
+    (("hf_",), [re.compile(r"(?<![A-Za-z0-9_-])hf_[A-Za-z0-9]{34}(?![A-Za-z0-9])")]),
+    (("dop_v1_",), [re.compile(r"(?<![A-Za-z0-9_-])dop_v1_[0-9a-f]{64}")]),
+    (("shpat_", "shpca_", "shppa_", "shpss_"), [re.compile(r"(?<![A-Za-z0-9_-])shp(?:at|ca|pa|ss)_[0-9a-fA-F]{32}")]),
+    (("hvs.",), [re.compile(r"(?<![A-Za-z0-9_-])hvs\.[A-Za-z0-9_-]{24,300}")]),
+    (("glsa_",), [re.compile(r"(?<![A-Za-z0-9_-])glsa_[A-Za-z0-9]{32}_[0-9a-f]{8}")]),
+    (("lin_api_",), [re.compile(r"(?<![A-Za-z0-9_-])lin_api_[A-Za-z0-9]{40}")]),
+    (("ntn_",), [re.compile(r"(?<![A-Za-z0-9_-])ntn_[A-Za-z0-9]{40,60}")]),
+    (
+        ("aws_secret", "AWS_SECRET"),
+        [re.compile(r"(?i:aws_secret_access_key)[\"']?\s{0,3}[=:]\s{0,3}[\"']?([A-Za-z0-9/+]{40})")],
+    ),
     (
         ("eyJ",),
         [re.compile(r"(?<![A-Za-z0-9_-])eyJ[A-Za-z0-9_-]{8,4096}\.eyJ[A-Za-z0-9_-]{8,8192}\.[A-Za-z0-9_-]{16,2048}")],
@@ -155,9 +244,30 @@ _SECRETS: tuple[tuple[tuple[str, ...], list[re.Pattern[str]]], ...] = (
         ],
     ),
 )
-_SECRET_GROUP_ONE = frozenset(id(one) for one in (*_SECRETS[0][1][1:], *_SECRETS[2][1]))
+_SECRET_GROUP_ONE = frozenset(
+    id(one)
+    for hints, patterns in _SECRETS
+    for one in patterns
+    if one.groups and ("://" in hints or "aws" in one.pattern)
+)
+# A password that somebody tells: what follows the word and holds more than letters.
+_PASSWORD_WORDS = re.compile(
+    r"passwor[td]|passwd|passphrase|\bpwd\b|kennwort|contrasena|mot de passe|\bsenha\b|wachtwoord|\bhaslo\b|"
+    + "|".join(fold(word).text for word in ("пароль", "密码", "密碼", "パスワード", "비밀번호"))
+)
+_TOLD = re.compile(
+    r"[\"']?\s{0,3}(?:[=:]|\b(?:is|ist|lautet|es|est|e|er|jest)\b|是|は)\s{0,3}[\"'“]?(?P<value>[^\s\"'”,，;]{6,64})"
+)
 
-_EMAIL = re.compile(r"(?<![\w.+-])[A-Za-z0-9._%+-]{1,64}@(?:[A-Za-z0-9-]{1,63}\.){1,8}[A-Za-z]{2,24}(?![\w-])")
+_EMAIL = re.compile(
+    r"(?<![A-Za-z0-9À-ÖØ-öø-ÿ.+_-])[A-Za-z0-9À-ÖØ-öø-ÿ._%+-]{1,64}@(?:[A-Za-z0-9-]{1,63}\.){1,8}[A-Za-z]{2,24}(?![A-Za-z0-9-])"
+)
+_PHONE_WORDS = re.compile(
+    r"\b(?:phone|telephone|mobile|cell|tel|telefon|telefono|telefone|fax|handy|whatsapp|call|text|rufen?|appel\w{0,4})\b",
+    re.IGNORECASE,
+)
+_PHONE_REACH = 30
+_NATIONAL_PHONE = re.compile(r"(?<![0-9A-Za-z.-])\(?0?\d(?:[ ()./-]{0,2}\d){6,14}(?![0-9A-Za-z])")
 _INTERNATIONAL = re.compile(r"\+\s?\(?\d")
 
 
@@ -173,35 +283,60 @@ def _regions(text: str) -> list[Place]:
 
 
 def _payment_cards(text: str) -> Iterator[Place]:
-    for start, end in _regions(text):
-        for found in _CARD.finditer(text, start, end):
-            digits = re.sub(r"\D", "", found[0])
-            if _NETWORK.match(digits) and len(set(digits)) > 1 and luhn.is_valid(digits):
-                yield found.span()
+    plain = _plain(text)
+    for start, end in _regions(plain.text):
+        for found in _CARD.finditer(plain.text, start, end):
+            # An expiry date or a check number may follow: the longest beginning that ends with a group and checks.
+            for cut in _cuts(found[0], 13):
+                digits = re.sub(r"\D", "", found[0][:cut])
+                if _NETWORK.match(digits) and len(set(digits)) > 1 and luhn.is_valid(digits):
+                    yield plain.span(found.start(), found.start() + cut)
+                    break
 
 
 def _ibans(text: str) -> Iterator[Place]:
-    for start, end in _regions(text):
-        for found in _IBAN.finditer(text, start, end):
-            # The words that follow may look like a part of it: the longest beginning that ends at a space and checks.
-            candidate = found[0]
-            lengths = [len(candidate), *(at for at in range(len(candidate) - 1, 14, -1) if candidate[at] == " ")]
-            for length in lengths:
-                if iban.is_valid(candidate[:length]):
-                    yield found.start(), found.start() + length
+    plain = _plain(text)
+    for start, end in _regions(plain.text):
+        for found in _IBAN.finditer(plain.text, start, end):
+            # The words that follow may look like a part of it, as above.
+            for cut in _cuts(found[0], 15):
+                if iban.is_valid(found[0][:cut], check_country=False):
+                    yield plain.span(found.start(), found.start() + cut)
                     break
 
 
 def _national_ids(text: str) -> Iterator[Place]:
-    for start, end in _regions(text):
-        for form, is_valid, wants_context in _NATIONAL_IDS:
-            for found in form.finditer(text, start, end):
-                before = text[max(0, found.start() - _CONTEXT_REACH) : found.start()]
-                if is_valid(found[0]) and (not wants_context or _CONTEXT.search(before)):
-                    yield found.span()
+    plain = _plain(text)
+    regions = _regions(plain.text)
+    for start, end in regions:
+        for form, is_valid in _NATIONAL_IDS:
+            for found in form.finditer(plain.text, start, end):
+                if is_valid(found[0]):
+                    yield plain.span(*found.span())
+    if not regions:
+        return
+    for announced in _ANNOUNCED.finditer(plain.text):
+        validators = _ANNOUNCED_IDS[announced.lastgroup or ""]
+        for found in _ID_LIKE.finditer(plain.text, announced.end(), announced.end() + _ANNOUNCED_REACH):
+            for cut in _cuts(found[0], 6):
+                if any(is_valid(found[0][:cut]) for is_valid in validators):
+                    yield plain.span(found.start(), found.start() + cut)
+                    break
+
+
+def _cuts(candidate: str, least: int) -> Iterator[int]:
+    """The lengths of the beginnings of `candidate` that end where a group does, the longest first."""
+    yield len(candidate)
+    yield from (at for at in range(len(candidate) - 1, least - 1, -1) if candidate[at] in " .-/")
+
+
+def _plain(text: str) -> Folded:
+    """`text` with digits and letters of any width as ASCII and nothing invisible between them."""
+    return Folded(text, None) if text.isascii() else fold(text)
 
 
 def _secrets(text: str) -> Iterator[Place]:
+    yield from _passwords(text)
     if not ("PRIVATE KEY" in text or "://" in text or any(len(word) >= _LONG_WORD for word in text.split())):
         return
     for hints, patterns in _SECRETS:
@@ -213,15 +348,35 @@ def _secrets(text: str) -> Iterator[Place]:
                 yield found.span(group)
 
 
+def _passwords(text: str) -> Iterator[Place]:
+    folded = fold(text)
+    for word in _PASSWORD_WORDS.finditer(folded.text):
+        told = _TOLD.match(folded.text, word.end())
+        if told:
+            value = told["value"].rstrip(".!?)，。！")
+            if len(value) >= 6 and not value.isalpha() and any(character.isalpha() for character in value):
+                start = told.start("value")
+                yield folded.span(start, start + len(value))
+
+
 def _phones(text: str) -> Iterator[Place]:
     if _INTERNATIONAL.search(text):
-        for found in phonenumbers.PhoneNumberMatcher(text, None, max_tries=1000):
-            yield found.start, found.end
+        # Numbers kept free for examples count too, so `possible` instead of `valid`.
+        matcher = phonenumbers.PhoneNumberMatcher(text, None, phonenumbers.Leniency.POSSIBLE, max_tries=1000)
+        yield from ((found.start, found.end) for found in matcher)
+    plain = _plain(text)
+    for word in _PHONE_WORDS.finditer(plain.text):
+        found = _NATIONAL_PHONE.search(plain.text, word.end(), word.end() + _PHONE_REACH)
+        if found and 7 <= sum(character.isdigit() for character in found[0]) <= 15:
+            yield plain.span(*found.span())
 
 
 def _emails(text: str) -> Iterator[Place]:
     if "@" in text:
-        yield from (found.span() for found in _EMAIL.finditer(text))
+        for found in _EMAIL.finditer(text):
+            # What stands before the @ of an address of the web is a password.
+            if "://" not in text[max(0, found.start() - 80) : found.start()].split(" ")[-1]:
+                yield found.span()
 
 
 SENSITIVE_DETECTORS: Mapping[Kind, Detector] = {
