@@ -1,4 +1,4 @@
-"""The overview's figures, and the audit log's page."""
+"""The overview's figures."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -118,36 +118,6 @@ def test_a_line_runs_from_corner_to_corner() -> None:
     assert drawn.points == "0.0,120.0 50.0,70.0 100.0,20.0"
     assert drawn.area == "0.0,120.0 0.0,120.0 50.0,70.0 100.0,20.0 100.0,120.0"
     assert line([], top=1, left=0, right=1, above=0, bottom=1).points == ""
-
-
-def test_the_audit_log_is_filtered_and_paged(
-    client: Client, auditor: User, workspace: Workspace, remembered: Remembered
-) -> None:
-    client.force_login(auditor)
-    address = reverse("audit-log", args=["acme"])
-    page = client.get(address + "?action=fact.").content.decode()
-    assert ">fact.superseded</span>" in page and ">turns.recorded</span>" not in page
-    assert "it gives a known attribute another content" in page
-    assert "No entry matches" in client.get(address + "?action=nothing.such").content.decode()
-    assert "No entry matches" not in client.get(address + f"?subject_id={remembered.subject.id}").content.decode()
-    for _ in range(60):
-        client.get(address)
-    first = client.get(address).content.decode()
-    older = re.search(r'href="(\?before=[^"]+)" rel="next"', first)
-    assert older
-    second = client.get(address + older[1]).content.decode()
-    ids = [set(re.findall(r"<dt>Entry</dt><dd class=\"mono\">([^<]+)", page)) for page in (first, second)]
-    assert len(ids[0]) == 50 and ids[1] and not ids[0] & ids[1]
-
-
-def test_the_audit_log_names_people_and_agents(
-    client: Client, auditor: User, agent: Agent, remembered: Remembered
-) -> None:
-    client.force_login(auditor)
-    client.get(reverse("audit-log", args=["acme"]))
-    page = client.get(reverse("audit-log", args=["acme"])).content.decode()
-    assert 'assistant <span class="sub">agent</span>' in page and 'amir <span class="sub">user</span>' in page
-    assert "cust_48213" in page
 
 
 def test_hours_begin_on_the_hour(workspace: Workspace) -> None:
