@@ -131,3 +131,7 @@ def _plain(value: Decimal | None) -> str:
 class AuditFilter(forms.Form):
     q = forms.CharField(required=False, label="Search the log")
     before = forms.UUIDField(required=False, widget=forms.HiddenInput)
+
+
+class JumpForm(forms.Form):
+    q = forms.CharField(required=False, max_length=256)

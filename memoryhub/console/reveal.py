@@ -14,7 +14,7 @@ from audit.reasons import REASONS
 from facts.models import Fact
 from memoryhub.access.models import Workspace
 from memoryhub.access.permissions import Permission, role_may
-from memoryhub.console.pages import page
+from memoryhub.console.pages import page, wants_part
 from memoryhub.console.selectors import facts_without_content, subject_summary
 from sessions.models import Session, Subject
 
@@ -87,7 +87,7 @@ def hidden_page(
     request: "ConsoleRequest", workspace: Workspace, subject: Subject, form: RevealForm | None = None
 ) -> HttpResponse:
     """What is known of a person without any of it: counts, types, states and dates; and the form that reveals."""
-    if request.htmx and not request.htmx.history_restore_request:
+    if wants_part(request):
         # A part was asked for after the time was over: the whole page has to be asked for again.
         return HttpResponseClientRefresh()
     context = {
