@@ -319,12 +319,16 @@ class ExtractionBatch(models.Model):
 
 
 class ExtractionDay(models.Model):
-    """What extraction took in a workspace on one day (UTC). Counted with each attempt; outlives who it was about."""
+    """What extraction took in a workspace on one day (UTC). Counted with each attempt; outlives who it was about.
+
+    A day has several rows to be added up, so that workers which finish at the same time do not wait for each other.
+    """
 
     workspace = models.ForeignKey(Workspace, on_delete=models.CASCADE, related_name="+")
     day = models.DateField()
     model = models.CharField(max_length=120)
     batched = models.BooleanField(default=False)
+    shard = models.PositiveSmallIntegerField(default=0, help_text="By the connection that counts.")
     windows = models.PositiveIntegerField(default=0, help_text="Read for facts.")
     failures = models.PositiveIntegerField(default=0, help_text="Attempts that failed.")
     input_tokens = models.PositiveBigIntegerField(default=0)
@@ -337,7 +341,9 @@ class ExtractionDay(models.Model):
 
     class Meta:
         constraints: ClassVar = [
-            models.UniqueConstraint(fields=["workspace", "day", "model", "batched"], name="extraction_day_once"),
+            models.UniqueConstraint(
+                fields=["workspace", "day", "model", "batched", "shard"], name="extraction_day_once"
+            ),
         ]
 
     def __str__(self) -> str:

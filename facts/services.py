@@ -102,19 +102,22 @@ def facts_record(
     agent_id: UUID | None = None,
     extracted_by: str = "",
     approved: bool = False,
+    locked: bool = False,
 ) -> list[Written]:
     """Write facts in order: each is added, confirms a known one, supersedes it by a new version, or waits for review.
 
     `source` is the door: IMPORT, OPERATOR, else that of an agent or of the hub's extractor. What the extractor took out
     of turns says so by `extracted_by`, and `agent_id` is then the agent of their session. The source of each version
     follows from the door and the turn (facts/provenance.py), and so does the credential that it is kept under: the
-    actor's, or the one that brought the turn in. `approved`: a person vouches for all of it.
+    actor's, or the one that brought the turn in. `approved`: a person vouches for all of it. `locked`: the
+    caller holds the lock on `subject` already.
 
     Raises UnknownFact when `replaces` names no fact of this subject that the agent knows, RecordingPaused when an agent
     writes about somebody of whom nothing is kept now, TooManyFacts when it wrote far more than it may in a day; nothing
     is written then.
     """
-    subject = subject_locked(subject.pk)
+    if not locked:
+        subject = subject_locked(subject.pk)
     door = source if source in (Source.IMPORT, Source.OPERATOR) else Source.AGENT
     if subject.recording_paused_at and door == Source.AGENT and not extracted_by:
         raise RecordingPaused("user_id", "Recording is paused for this person.")

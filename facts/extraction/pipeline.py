@@ -194,6 +194,7 @@ def write_facts(row: Extraction, subject: Subject, extracted: Extracted) -> list
         actor=ACTOR,
         agent_id=row.session.agent_id,
         extracted_by=extracted.extracted_by,
+        locked=True,
     )
 
 
