@@ -6,6 +6,8 @@ are not UTF-8) is tried in tests/test_api_parser.py.
 
 from collections.abc import Sequence
 
+SHORT = 100
+"""Characters of which one expects no text."""
 HIT = "window.__hit=1"
 
 SCRIPT = (
@@ -218,7 +220,7 @@ TEMPLATE = (
 SQL = (
     "' or '1'='1",
     "'; drop table facts_fact; --",
-    "\" or \"\"=\"",
+    '" or ""="',
     "1; select pg_sleep(10)--",
     "' union select null, current_user --",
     "\\'; select 1; --",
@@ -386,10 +388,11 @@ PAYLOADS: tuple[str, ...] = tuple(payload for one in BY_CLASS.values() for paylo
 def packed(limit: int, payloads: Sequence[str] = PAYLOADS) -> list[str]:
     """All payloads in texts of at most `limit` characters, several in one; what is longer than that is cut.
 
-    Sound where a text is shown whole: whatever is not escaped shows itself wherever it stands.
+    Sound where a text is shown whole: whatever is not escaped shows itself wherever it stands. Where next to nothing
+    fits, what does not fit is left out: a few characters of it are no payload any more.
     """
     packs: list[str] = []
-    for payload in (one[:limit] for one in payloads):
+    for payload in (one[:limit] for one in payloads if limit > SHORT or len(one) <= limit):
         if packs and len(packs[-1]) + 1 + len(payload) <= limit:
             packs[-1] += f" {payload}"
         else:
