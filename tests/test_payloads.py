@@ -52,7 +52,7 @@ from sessions.models import Session, TurnRole
 from sessions.services import subject_get_or_create
 
 ACTOR = Actor.command("tests")
-ENOUGH = 12
+ENOUGH = 6
 """Pages of one kind that are looked at."""
 
 HARMLESS = (
@@ -372,7 +372,7 @@ def walks(worlds: dict[str, World]) -> dict[str, Walk]:
     for walk in made.values():
         # Of harmless pages as many as there are: they say what is usual.
         for role in Role.ADMIN, Role.VIEWER, Role.AUDITOR:
-            walk.look(role, (ENOUGH if walk.world.texts is PAYLOADS else 100) if role is Role.ADMIN else 3)
+            walk.look(role, (ENOUGH if walk.world.texts is PAYLOADS else 2 * ENOUGH) if role is Role.ADMIN else 2)
         submit_all(walk)
     return made
 
@@ -401,9 +401,11 @@ def submit_all(walk: Walk) -> None:
         if route_of(form.action) == "account_logout":
             continue
         rooms = [room for _, room in form.free]
-        for text in walk.world.packs(2_000):
+        # Harmless ones of every length: they say what is usual.
+        harmless = [] if walk.world.texts is PAYLOADS else walk.world.packs(500)
+        for text in [*harmless, *walk.world.packs(4_000)]:
             # Longer than some fields take: such a form comes back with what was typed. Then as the page would send it.
-            if any(room < 2_000 for room in rooms):
+            if any(room < 4_000 for room in rooms):
                 send(role, form, {name: text for name, _ in form.free})
             if rooms:
                 send(role, form, {name: text[:room] for name, room in form.free})
@@ -432,7 +434,11 @@ def test_no_page_takes_a_text_for_markup(walks: dict[str, Walk]) -> None:
     usual = {shape for _, page in theirs.pages + theirs.answers for shape in page.shapes}
     for url in ("/nowhere/", "/w/globex/nowhere/"):
         usual |= Page(url, theirs.world.people[Role.ADMIN].get(url).content.decode()).shapes
+    several: Counter[str] = Counter()
     for route, page in mine.pages + mine.answers:
+        several[route] += 1
+        if several[route] > 2 * ENOUGH:
+            continue
         assert list(page.faults()) == [], page.url
         assert page.shapes - usual - RARE == set(), f"{route} {page.url}"
 
@@ -584,6 +590,7 @@ def parse_block(text: str) -> Parsed:
     for character in text.replace("\n", ""):
         assert unicodedata.category(character) not in ("Cc", "Zl", "Zp"), ascii(character)
         assert unicodedata.bidirectional(character) not in BIDI_CONTROLS, ascii(character)
+    assert not UNSEEN.search(text), "text that no person sees"
     found = Parsed([], [])
     part = ""
     for line in lines[2:-1]:
@@ -601,6 +608,9 @@ def parse_block(text: str) -> Parsed:
     return found
 
 
+UNSEEN = re.compile(
+    "[\ufe00-\ufe0f\U000e0100-\U000e01ef]{2}|[\U000e0000-\U000e007f\u034f\u115f\u200b\u3164\uffa0\ufff9-\ufffb]"
+)
 BIDI_CONTROLS = {"LRE", "LRO", "RLE", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
 
 
