@@ -16,6 +16,7 @@ from django.db.models import Max, Prefetch, QuerySet
 from django.utils import timezone
 
 from audit.actors import Actor, ActorKind
+from audit.erasure.tombstones import refuse_erased
 from audit.services import record
 from facts.decision import (
     Decision,
@@ -110,9 +111,10 @@ def facts_record(
     actor's, or the one that brought the turn in. `approved`: a person vouches for all of it.
 
     Raises UnknownFact when `replaces` names no fact of this subject that the agent knows, RecordingPaused when an agent
-    writes about somebody of whom nothing is kept now, TooManyFacts when it wrote far more than it may in a day; nothing
-    is written then.
+    writes about somebody of whom nothing is kept now, Erased about somebody who is being erased, TooManyFacts when it
+    wrote far more than it may in a day; nothing is written then.
     """
+    refuse_erased(workspace_id=subject.workspace_id, user_id=subject.external_id, known_since=subject.created_at)
     subject = subject_locked(subject.pk)
     door = source if source in (Source.IMPORT, Source.OPERATOR) else Source.AGENT
     if subject.recording_paused_at and door == Source.AGENT and not extracted_by:

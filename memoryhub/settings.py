@@ -27,6 +27,8 @@ SECRET_KEY = env.str("SECRET_KEY", default="") or (
 )
 # Former keys: what they signed (sessions, subject tokens) stays valid until it ends by itself.
 SECRET_KEY_FALLBACKS = env.list("SECRET_KEY_FALLBACKS", default=[])
+# Recognises what was erased. Kept in the data directory; hubs on several hosts have to share one.
+ERASURE_KEY = env.str("ERASURE_KEY", default="")
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
 CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
 

@@ -19,6 +19,7 @@ from django.views import defaults
 from rest_framework import exceptions, status
 from rest_framework.response import Response
 
+from audit.erasure.tombstones import Erased
 from facts.exceptions import (
     FactError,
     NotPossible,
@@ -137,6 +138,8 @@ def exception_handler(exc: Exception, context: Mapping[str, Any]) -> Response | 
                 body = error_body(code, exc.message, {exc.field: [exc.message]})
                 return Response(body, status=status_code, headers=headers)
         return None
+    if isinstance(exc, Erased):
+        return Response(error_body("erased", exc.message, {exc.field: [exc.message]}), status=status.HTTP_410_GONE)
     if isinstance(exc, OperationalError | InterfaceError):
         # The class alone: a server's message may quote a row.
         logger.warning("database_unavailable", extra={"error": type(exc).__name__})
