@@ -297,6 +297,7 @@ SPECTACULAR_SETTINGS = {
         {"name": "Review", "description": "What waits for a person before an agent is shown it."},
         {"name": "Extraction", "description": "How conversations are read for facts, and what was given up on."},
         {"name": "Subjects", "description": "The people remembered."},
+        {"name": "Erasure", "description": "Removing a person's memory or a part of it, and proving it."},
         {"name": "Tokens", "description": "Short-lived credentials that are good for one person."},
         {"name": "Audit", "description": "Who did what."},
     ],
