@@ -164,6 +164,8 @@ def form(ids: Ids) -> dict[str, str]:
         "versions": ids["version_id"],
         "key": ids["key_id"],
         "session": ids["session_id"],
+        "statement": "span",
+        "phrase": "tried",
     }
 
 
