@@ -302,6 +302,11 @@ ACTIONS: Mapping[str, Action] = _table(
     Action("audit.export_began", "An export of this log began.", {"filters": Many(CODE_, most=20), "form": CODE_}),
     Action("audit.exported", "An export of this log was read to its end.", {"returned": COUNT, "digest": DIGEST_}),
     Action("memory.imported", "A file of sessions and facts was imported.", {**IMPORT, "file": DIGEST_}),
+    Action(
+        "storage.purged",
+        "Tables were rewritten so that no byte of what was erased is left in them.",
+        {"tables": COUNT, "log_switched": FLAG, "statistics": FLAG},
+    ),
     Action("memory.reindexed", "Search vectors were made anew.", {"embedder": NAME_, "rows": COUNT}),
     Action("demo.loaded", "The demonstration memory was written.", IMPORT),
     Action("demo.removed", "The demonstration memory was removed.", IMPORT),

@@ -108,6 +108,15 @@ def lines(source: Path | None = None) -> Iterator[Line]:
         yield _line(told)
 
 
+def take_over(source: Path) -> int:
+    """Add another ledger's erasures to this one; returns how many were not in it. Raises LedgerUnreadable."""
+    own = {line.erasure_id for line in lines()}
+    new = [line for line in lines(source) if line.erasure_id not in own]
+    for line in new:
+        append(line)
+    return len(new)
+
+
 def _whole(text: bytes) -> bool:
     body, _, checksum = text.rpartition(b"\t")
     return checksum == b"%08x" % zlib.crc32(body)
