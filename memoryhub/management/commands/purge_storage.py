@@ -7,14 +7,14 @@ from audit.models import INSTALLATION
 from audit.services import record
 from memoryhub.core.postgres import PostgresError
 from memoryhub.core.tenancy import in_workspace
-from memoryhub.storage import PURGING, own_server, purge, remove_server_logs
+from memoryhub.storage import PURGING, StorageError, own_server, purge, remove_server_logs
 
 
 class Command(BaseCommand):
     help = (
         "Remove the bytes of what was erased: rewrite every table, let go of the old write-ahead log, remove the "
-        "embedded server's log. In a maintenance window: an embedded hub has to be stopped; on your own Postgres each table is "
-        "locked while it is rewritten. Needs as much free space as the largest table takes."
+        "embedded server's log. In a maintenance window: an embedded hub has to be stopped; on your own Postgres each "
+        "table is locked while it is rewritten. Needs as much free space as the largest table takes."
     )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -31,7 +31,7 @@ class Command(BaseCommand):
                     )
             if server is not None:
                 remove_server_logs(server)
-        except PostgresError as error:
+        except (PostgresError, StorageError) as error:
             raise CommandError(str(error)) from error
         self.stdout.write(f"{done.tables} tables were rewritten.")
         if server is not None:

@@ -15,8 +15,8 @@ from memoryhub.storage import StorageError, own_server, put_back
 class Command(BaseCommand):
     help = (
         "Replace the database by the backup in FILE, then erase again what the ledger names as erased since. The hub "
-        "has to be stopped; your own Postgres has to be empty. On another host, give the ledger of the hub that the backup "
-        "is of: without it nobody knows what was erased after it was made."
+        "has to be stopped; your own Postgres has to be empty. On another host, give the ledger of the hub that the "
+        "backup is of: without it nobody knows what was erased after it was made."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
