@@ -3,8 +3,11 @@
 from datetime import date
 from uuid import UUID, uuid4
 
+from django.utils import timezone
+
 from audit.actors import Actor
 from audit.erasure import tombstones
+from audit.erasure.ledger import Line
 from audit.erasure.models import Erasure, ErasureState, ErasureTrace
 from audit.registry import Stone
 from facts.models import ErasedEvidence, Extraction, ExtractionBatch, ExtractionDay, FactType
@@ -85,6 +88,11 @@ def fill_workspace(workspace: Workspace, actor: Actor) -> Subject:
         ErasedEvidence.objects.create(workspace=workspace, subject=subject, turn=recorded.turns[0])
         erasure_sample(subject)
     return subject
+
+
+def ledger_line() -> Line:
+    """An erasure of somebody who is not there."""
+    return Line(uuid4(), uuid4(), uuid4(), "subject", timezone.now(), "subject_request")
 
 
 def erasure_sample(subject: Subject) -> Erasure:

@@ -108,6 +108,14 @@ def lines(source: Path | None = None) -> Iterator[Line]:
         yield _line(told)
 
 
+def last_key() -> str:
+    """Which key the last whole line was written with; '' when there is none."""
+    if not path().exists():
+        return ""
+    whole = [text for text in path().read_bytes().splitlines() if SUMMED.search(text) and _whole(text)]
+    return str(json.loads(whole[-1].rpartition(b"\t")[0])["key"]) if whole else ""
+
+
 def take_over(source: Path) -> int:
     """Add another ledger's erasures to this one; returns how many were not in it. Raises LedgerUnreadable."""
     own = {line.erasure_id for line in lines()}
