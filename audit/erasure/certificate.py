@@ -79,8 +79,8 @@ def certificate(erasure: Erasure) -> dict[str, Any]:
         ],
         "verification": {
             "how": "Every table of the database was read through its catalogue, by other code than erases: for the ids "
-            "of what was erased, and for texts taken from it before. Queued tasks, sign-ins and files were searched "
-            "as well.",
+            "of what was erased, and for texts taken from it before. Queued tasks and sign-ins were unpacked and "
+            "searched as well.",
             "tables": verified.get("tables", 0),
             "ids": verified.get("ids", 0),
             "texts": verified.get("texts", 0),
