@@ -199,6 +199,7 @@ def _person(workspace_id: Any, agent_id: Any, actor: Any) -> Person:
     from facts.services import FactInput, facts_record
     from facts.working_memory import MemoryRequest, Viewpoint, working_memory
     from memoryhub.access.models import MemoryMode
+    from memoryhub.access.policy import WorkspacePolicy
     from sessions.content import read_content
     from sessions.models import Session, TurnRole
     from sessions.services import TurnInput, subject_get_or_create, turns_record
@@ -231,7 +232,7 @@ def _person(workspace_id: Any, agent_id: Any, actor: Any) -> Person:
         )[0]
         for turn in recorded.turns
     )
-    view = Viewpoint(workspace_id, "english", actor, agent_id, MemoryMode.FULL)
+    view = Viewpoint(workspace_id, "english", actor, agent_id, MemoryMode.FULL, policy=WorkspacePolicy())
     memory = working_memory(view=view, ask=MemoryRequest(person.user_id, f"Do we run {canary}?", "later"))
     session = Session.objects.get(external_id=session_name)
     extraction, again = (
@@ -637,10 +638,13 @@ def one(over: Connection, attempt: Attempt, tally: Tally) -> None:
     name = f"{attempt.address.method} {attempt.address.path} as {attempt.credential.name}"
     shown = theirs.body.decode(errors="replace") + " ".join(f"{key}: {value}" for key, value in theirs.headers)
     asked_for = sent[1] + (sent[3] or b"").decode() + str(sent[2])
+    # A workspace's own log names what was asked for in it, the ids of others too, which whoever asked knew already.
+    own_log = "/audit" in attempt.address.path
     leaked = [
         kind
         for kind, value in attempt.theirs.items()
-        if len(value) >= LEAST_TELLING
+        if not own_log
+        and len(value) >= LEAST_TELLING
         and value in shown
         and value not in asked_for
         and quote(value, safe="") not in asked_for

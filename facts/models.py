@@ -265,6 +265,9 @@ class Extraction(models.Model):
                 fields=["workspace", "next_attempt_at"], condition=Q(state__in=OPEN_STATES), name="extraction_claim"
             ),
             models.Index(fields=["subject", "id"], condition=Q(state__in=OPEN_STATES), name="extraction_in_order"),
+            models.Index(
+                fields=["workspace"], condition=Q(state__in=OPEN_STATES, deaths__gte=1), name="extraction_suspect"
+            ),
             models.Index(fields=["workspace", "-id"], condition=Q(state=ExtractionState.DEAD), name="extraction_dead"),
             models.Index(fields=["workspace", "-id"], name="extraction_newest"),
         ]
@@ -348,6 +351,7 @@ class ExtractorState(models.Model):
     failures = models.PositiveIntegerField(default=0, help_text="In a row, while closed.")
     open_until = models.DateTimeField(null=True, blank=True, help_text="Empty while closed.")
     probe = models.UUIDField(null=True, blank=True, help_text="Who may ask whether it is back.")
+    probe_by = models.CharField(max_length=100, blank=True, default="", help_text="The worker that asks.")
     probe_until = models.DateTimeField(null=True, blank=True)
     blocked = models.CharField(max_length=40, blank=True, default="", help_text="A code: a person has to act.")
     error = models.CharField(max_length=40, blank=True, default="", help_text="The last failure's code.")

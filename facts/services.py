@@ -180,8 +180,9 @@ class _Writer:
         elif decision.version_id is not None:
             version = FactVersion.objects.select_related("fact").get(pk=decision.version_id)
         else:
+            home = target or self._home(stated, found)
             version = version_append(
-                target or self._home(stated, found) or self._fact_add(stated),
+                home or self._fact_add(stated),
                 self._wording(stated, source, self._all_doubts(doubts, decision)),
                 actor=self.actor,
                 reason=decision.reason,
@@ -189,6 +190,7 @@ class _Writer:
                 waits=decision.outcome is Outcome.QUARANTINED,
                 past=decision.outcome is Outcome.BACKDATED,
                 approved=self.approved,
+                first=home is None,
             )
             self.added += 1
         written = Written(version, decision.outcome, decision.reason)

@@ -48,18 +48,19 @@ def version_append(
     waits: bool = False,
     past: bool = False,
     approved: bool = False,
+    first: bool = False,
 ) -> FactVersion:
     """Append a version. It becomes current, and the one that was is superseded; or it `waits` and changes nothing.
 
     `past`: it held before others that are there already, and is superseded from the start.
 
-    `turn` is where it was said. `approved`: a person lets it in for every agent.
+    `turn` is where it was said. `approved`: a person lets it in for every agent. `first`: the fact was made for it.
     """
-    numbers = list(fact.versions.order_by("-number").values_list("number", flat=True)[:1])
+    numbers = [] if first else list(fact.versions.order_by("-number").values_list("number", flat=True)[:1])
     begins = wording.valid_from or (turn.occurred_at if turn else timezone.now())
     ends = _followed_at(fact, begins) if past else None
     version_id = uuid7()
-    if not waits and not past:
+    if not waits and not past and not first:
         supersede_current(fact, by=version_id, actor=actor, reason=reason, since=begins)
     version = FactVersion.objects.create(
         id=version_id,

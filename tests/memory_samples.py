@@ -12,6 +12,7 @@ from audit.erasure.models import Erasure, ErasureState, ErasureTrace
 from audit.registry import Stone
 from facts.models import ErasedEvidence, Extraction, ExtractionBatch, ExtractionDay, FactType
 from facts.services import FactInput, Written, facts_record
+from facts.visibility import policy_of
 from facts.working_memory import MemoryRequest, Viewpoint, working_memory
 from memoryhub.access.models import Agent, MemoryMode, Role, Workspace
 from memoryhub.access.people import invitation_create, user_create
@@ -55,7 +56,8 @@ def learn(agent: Agent, content: str, *, user: str = "alice", **fact: object) ->
 
 
 def viewpoint(agent: Agent, mode: MemoryMode = MemoryMode.FULL) -> Viewpoint:
-    return Viewpoint(agent.workspace_id, "english", Actor.agent(agent.id), agent.id, mode)
+    policy = policy_of(agent.workspace_id)
+    return Viewpoint(agent.workspace_id, "english", Actor.agent(agent.id), agent.id, mode, policy=policy)
 
 
 def embed_all(workspace_id: UUID) -> None:

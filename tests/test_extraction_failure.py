@@ -374,6 +374,17 @@ def test_an_unused_probe_is_given_to_the_next_and_a_lost_one_too(db: None, setti
     assert leave("x").probe is not None
 
 
+def test_who_succeeds_a_worker_that_died_probing_may_probe(db: None, settings: Any) -> None:
+    settings.EXTRACT_BREAKER_FAILURES = 1
+    report(leave("x"), "overloaded")
+    let_pause_pass("x")
+    assert enter("x", worker="host:one") is not None
+    breaker.reset("x", worker="host:two")
+    assert enter("x", worker="host:two") is None
+    breaker.reset("x", worker="host:one")
+    assert enter("x", worker="host:one") is not None
+
+
 def test_of_many_workers_exactly_one_probes(hub_db: str, settings: Any) -> None:
     settings.EXTRACT_BREAKER_FAILURES = 1
     report(leave("x"), "overloaded")
