@@ -27,6 +27,8 @@ SHORTEST = 12
 """Characters. A shorter text would be found where it means somebody else."""
 BATCH = 5_000
 FEW_IDS = 50
+TOGETHER = 200
+"""Rows that are searched as one text."""
 
 
 @dataclass(frozen=True)
@@ -90,10 +92,10 @@ def look(
     for table in everything:
         if table.name not in RETAINED:
             found += _by_id(table, gone)
-        for finding in _by_text(table, wanted, [str(one) for one in gone[:FEW_IDS]]):
+        told_ids = [] if table.name in RETAINED else [str(one) for one in gone[:FEW_IDS]]
+        for finding in _by_text(table, wanted, told_ids):
             if finding.found_by == "id":
-                if table.name not in RETAINED:
-                    found.append(finding)
+                found.append(finding)
                 continue
             owner = _owner(table.name, finding.key)
             told = Finding(finding.table, finding.key, finding.found_by, owner)
@@ -153,12 +155,21 @@ def _by_text(table: Table, texts: Sequence[str], ids: Sequence[str]) -> Iterator
         return
     quote = connection.ops.quote_name
     row = " || E'\\x1f' || ".join(f"coalesce({quote(name)}::text, '')" for name in columns)
+    rows = f"select {quote(table.key)}::text as key, {row} as text from {quote(table.name)} offset 0"  # noqa: S608
     by_text = " or ".join(["strpos(r.text, %s) > 0"] * len(needles)) or "false"
     by_id = " or ".join(["strpos(r.text, %s) > 0"] * len(ids)) or "false"
     with connection.cursor() as cursor:
+        # Many rows at once: nearly always nothing is there, and a long text costs little more than a short one.
         cursor.execute(
-            f"select r.key, ({by_text}) from (select {quote(table.key)}::text as key, "  # noqa: S608 - of the catalogue
-            f"{row} as text from {quote(table.name)} offset 0) r where ({by_text}) or ({by_id})",
+            f"select exists (select from (select string_agg(a.text, E'\\x1e') as text from ("  # noqa: S608
+            f"select b.text, row_number() over () / {TOGETHER} as chunk from ({rows}) b) a group by a.chunk) r "
+            f"where ({by_text}) or ({by_id}))",
+            [*needles, *ids],
+        )
+        if not cursor.fetchone()[0]:
+            return
+        cursor.execute(
+            f"select r.key, ({by_text}) from ({rows}) r where ({by_text}) or ({by_id})",  # noqa: S608 - the catalogue's
             [*needles, *needles, *ids],
         )
         for key, is_text in cursor.fetchall():

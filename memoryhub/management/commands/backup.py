@@ -12,8 +12,8 @@ from memoryhub.storage import StorageError, dump, own_server
 class Command(BaseCommand):
     help = (
         "Write all of the database into FILE, which holds people's memory in clear: keep it as safe as that. "
-        "Works while the hub runs. Keep copies of erasure_ledger.jsonl and erasure_key of the data directory apart from "
-        "it: it is older than what is erased after it, and `restore` needs the ledger to know that."
+        "Works while the hub runs. Keep copies of erasure_ledger.jsonl and erasure_key of the data directory apart "
+        "from it: it is older than what is erased after it, and `restore` needs the ledger to know that."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
