@@ -164,6 +164,7 @@ def plant(people: int) -> list[Planted]:
     from facts.services import FactInput, fact_correct, facts_record
     from facts.working_memory import MemoryRequest, Viewpoint, working_memory
     from memoryhub.access.models import Agent, MemoryMode, Workspace
+    from memoryhub.access.policy import WorkspacePolicy
     from memoryhub.core.tenancy import in_workspace
     from sessions.content import read_content
     from sessions.models import Subject, TurnRole
@@ -173,7 +174,7 @@ def plant(people: int) -> list[Planted]:
     with in_workspace(workspace.id):
         agent = Agent.objects.get(workspace=workspace, name="assistant")
     actor = Actor.agent(agent.id)
-    view = Viewpoint(workspace.id, "english", actor, agent.id, MemoryMode.FULL)
+    view = Viewpoint(workspace.id, "english", actor, agent.id, MemoryMode.FULL, policy=WorkspacePolicy())
     planted = []
     for _ in range(people):
         word = f"canary{secrets.token_hex(8)}"

@@ -333,7 +333,7 @@ def _erase_in(
         except (IntegrityError, OSError) as error:
             # Somebody wrote into it meanwhile, or a file could not be removed: what is left is told by its place.
             failure = type(error).__name__
-            log.warning("erasure.step_failed", erasure=erasure.id, store=store.name, error=failure)
+            log.warning("erasure.step_failed", erasure=erasure.id, store=store.name, reason=failure)
     with in_workspace(erasure.workspace_id):
         row = _held(erasure)
         row.failed[store.name] = failure
