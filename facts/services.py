@@ -114,8 +114,8 @@ def facts_record(
     writes about somebody of whom nothing is kept now, Erased about somebody who is being erased, TooManyFacts when it
     wrote far more than it may in a day; nothing is written then.
     """
-    refuse_erased(workspace_id=subject.workspace_id, user_id=subject.external_id, known_since=subject.created_at)
     subject = subject_locked(subject.pk)
+    refuse_erased(workspace_id=subject.workspace_id, user_id=subject.external_id, known_since=subject.created_at)
     door = source if source in (Source.IMPORT, Source.OPERATOR) else Source.AGENT
     if subject.recording_paused_at and door == Source.AGENT and not extracted_by:
         raise RecordingPaused("user_id", "Recording is paused for this person.")

@@ -1,6 +1,8 @@
 """Erasing people, sessions, periods and facts: what goes, what stays, and that it stays gone."""
 
 import json
+import threading
+import time
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -443,3 +445,45 @@ def test_recalls_that_stay_lose_the_block_that_told_it(desk: Agent) -> None:
     with in_workspace(desk.workspace_id):
         assert Recall.objects.filter(session_external_id="held").exists()
         assert Vector.objects.filter(subject_id=erin.id).exists()
+
+
+def test_somebody_who_writes_while_a_person_is_erased_leaves_nothing_behind(desk: Agent) -> None:
+    """Writers and the erasure at the same time: whatever got in goes, the rest is refused."""
+    erin = person(desk)
+    stop = threading.Event()
+    refused: list[Erased] = []
+    accepted: list[int] = []
+
+    def write(number: int) -> None:
+        try:
+            while not stop.is_set():
+                try:
+                    say(
+                        desk,
+                        f"I still live in {CANARY}.",
+                        session=f"late-{number}-{len(accepted)}",
+                        user=erin.external_id,
+                    )
+                    learn(desk, f"Lives in {CANARY}", user=erin.external_id, attribute=f"home_{number}")
+                    accepted.append(number)
+                except Erased as error:
+                    refused.append(error)
+                    return
+        finally:
+            connections.close_all()
+
+    writers = [threading.Thread(target=write, args=(number,)) for number in range(3)]
+    for writer in writers:
+        writer.start()
+    deadline = time.monotonic() + 30
+    while len(accepted) < 5 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    done = erased(desk, Scope(erin.id))
+    stop.set()
+    for writer in writers:
+        writer.join()
+    assert done.state == ErasureState.COMPLETED, (done.residue, done.failed)
+    assert accepted
+    with in_workspace(desk.workspace_id):
+        assert not Subject.objects.filter(pk=erin.pk).exists()
+        assert not Posting.objects.filter(subject_id=erin.id).exists()

@@ -15,7 +15,7 @@ from uuid import UUID
 
 import structlog
 from django.conf import settings
-from django.db import IntegrityError, OperationalError, connection
+from django.db import IntegrityError, connection
 from django.db.models import Count, Max, Min
 from django.utils import timezone
 
@@ -35,7 +35,7 @@ log = structlog.get_logger(__name__)
 
 LEASE = timedelta(seconds=120)
 PASSES = 3
-"""How often a store is tried again when somebody wrote into it meanwhile."""
+"""How often the stores are gone through when somebody wrote into one meanwhile."""
 MOST_TEXTS = 48
 FRAGMENT = 72
 """Characters of a text that are looked for."""
@@ -130,8 +130,11 @@ def erasure_run(erasure_id: UUID, *, workspace_id: UUID, take_over: bool = False
     try:
         # On the disk before anything is destroyed.
         ledger.append(_line(erasure))
-        for store in reversed(registry.stores()):
-            _erase_in(store, erasure, scope, part, texts)
+        for _ in range(PASSES):
+            # What was written at the last moment can hold up a row that it points to: all of them again.
+            done = [_erase_in(store, erasure, scope, part, texts) for store in reversed(registry.stores())]
+            if all(done):
+                break
         return _verified(erasure, scope, part, texts)
     except LeaseLost:
         with in_workspace(workspace_id):
@@ -313,31 +316,27 @@ def _claimed(
 
 def _erase_in(
     store: registry.PersonalDataStore, erasure: Erasure, scope: Scope, part: Part | None, texts: Sequence[str]
-) -> None:
-    """Erase in one store, in one transaction with the mark that says so."""
-    failure = ""
-    for _ in range(PASSES):
-        try:
-            with in_workspace(erasure.workspace_id):
-                row = _held(erasure)
-                done = store.erase(scope.subject_id, part, texts)
-                before = row.erased.get(store.name, {})
-                row.erased[store.name] = {kind: before.get(kind, 0) + count for kind, count in done.items()}
-                row.failed.pop(store.name, None)
-                row.leased_until = timezone.now() + LEASE
-                row.save(update_fields=["erased", "failed", "leased_until"])
-            log.info("erasure.step", erasure=erasure.id, store=store.name, rows=sum(done.values()))
-            return
-        except OperationalError:
-            raise
-        except (IntegrityError, OSError) as error:
-            # Somebody wrote into it meanwhile, or a file could not be removed: what is left is told by its place.
-            failure = type(error).__name__
-            log.warning("erasure.step_failed", erasure=erasure.id, store=store.name, reason=failure)
-    with in_workspace(erasure.workspace_id):
-        row = _held(erasure)
-        row.failed[store.name] = failure
-        row.save(update_fields=["failed"])
+) -> bool:
+    """Erase in one store, in one transaction with the mark that says so. False when it could not be done."""
+    try:
+        with in_workspace(erasure.workspace_id):
+            row = _held(erasure)
+            done = store.erase(scope.subject_id, part, texts)
+            before = row.erased.get(store.name, {})
+            row.erased[store.name] = {kind: before.get(kind, 0) + count for kind, count in done.items()}
+            row.failed.pop(store.name, None)
+            row.leased_until = timezone.now() + LEASE
+            row.save(update_fields=["erased", "failed", "leased_until"])
+    except (IntegrityError, OSError) as error:
+        failure = type(error).__name__
+        log.warning("erasure.step_failed", erasure=erasure.id, store=store.name, reason=failure)
+        with in_workspace(erasure.workspace_id):
+            row = _held(erasure)
+            row.failed[store.name] = failure
+            row.save(update_fields=["failed"])
+        return False
+    log.info("erasure.step", erasure=erasure.id, store=store.name, rows=sum(done.values()))
+    return True
 
 
 def _held(erasure: Erasure) -> Erasure:
