@@ -39,7 +39,7 @@ from benchmarks.harness import ROOT, Hub, finish, join, own_hub, print_table, wa
 from memoryhub.core.postgres import OWNER, EmbeddedPostgres
 
 PLAN_SECONDS, ERASE_SECONDS = 2.0, 60.0
-MOST_PAGES = 400
+MOST_PAGES = 250
 ENVIRONMENT = {"EXTRACTOR": "patterns", "EXTRACT_AFTER_IDLE_SECONDS": "86400", "LOG_LEVEL": "INFO"}
 UNRELATED = {
     "access_keyusage",

@@ -78,7 +78,7 @@ def fact_store() -> PersonalDataStore:
             Fact: ("entity",),
             FactVersion: ("content", "mentions"),
             FactTransition: ("note",),
-            Recall: ("message", "block", "session_external_id"),
+            Recall: ("message", "session_external_id"),
         },
     )
 

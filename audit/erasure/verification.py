@@ -6,6 +6,7 @@ every row that the hub could show to anybody there.
 """
 
 import json
+import re
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from uuid import UUID
@@ -49,12 +50,19 @@ class Table:
 
     @property
     def texts(self) -> list[str]:
+        # Columns that are shorter than anything that is looked for hold codes.
         kinds = ("text", "character varying", "character", "jsonb", "json", "text[]", "character varying[]")
         return [
             one.name
             for one in self.columns
-            if one.type.split("(")[0] in kinds or (one.type.startswith("character varying") and one.type.endswith("[]"))
+            if (one.type.split("(")[0] in kinds or one.type.endswith("[]")) and _longest(one.type) >= SHORTEST
         ]
+
+
+def _longest(type_: str) -> int:
+    """How many characters a column of this type takes."""
+    limit = re.search(r"\((\d+)\)", type_)
+    return int(limit[1]) if limit and type_.startswith("character") else 2**31
 
 
 @dataclass(frozen=True)
@@ -93,13 +101,14 @@ def look(
         if table.name not in RETAINED:
             found += _by_id(table, gone)
         told_ids = [] if table.name in RETAINED else [str(one) for one in gone[:FEW_IDS]]
-        for finding in _by_text(table, wanted, told_ids):
-            if finding.found_by == "id":
-                found.append(finding)
-                continue
-            owner = _owner(table.name, finding.key)
-            told = Finding(finding.table, finding.key, finding.found_by, owner)
-            (elsewhere if owner is not None and owner != subject_id else found).append(told)
+        told = list(_by_text(table, wanted, told_ids))
+        found += [one for one in told if one.found_by == "id"]
+        by_text = [one for one in told if one.found_by == "text"]
+        owners = _owners(table, [one.key for one in by_text]) if by_text else {}
+        for one in by_text:
+            owner = owners.get(one.key)
+            of_other = owner is not None and owner != subject_id
+            (elsewhere if of_other else found).append(Finding(one.table, one.key, one.found_by, owner))
     unique = {(one.table, one.key): one for one in found}
     return Looked(len(everything), len(gone), len(wanted)), list(unique.values()), elsewhere
 
@@ -176,12 +185,11 @@ def _by_text(table: Table, texts: Sequence[str], ids: Sequence[str]) -> Iterator
             yield Finding(table.name, key, "text" if is_text else "id")
 
 
-def _owner(table: str, key: str) -> UUID | None:
-    """Whose row it is: by its column subject_id, or by what its foreign keys lead to."""
-    path = _path_to_subject(table)
+def _owners(table: Table, keys: Sequence[str]) -> dict[str, UUID]:
+    """Whose rows these are: by their column subject_id, or by what their foreign keys lead to."""
+    path = _path_to_subject(table.name)
     if path is None:
-        return None
-    key_column = next(one.key for one in tables() if one.name == table)
+        return {}
     quote = connection.ops.quote_name
     joins, at = "", "t0"
     for number, (column, parent, parent_column) in enumerate(path[:-1], start=1):
@@ -189,12 +197,11 @@ def _owner(table: str, key: str) -> UUID | None:
         at = f"t{number}"
     with connection.cursor() as cursor:
         cursor.execute(
-            f"select {at}.{quote(path[-1][0])} from {quote(table)} t0{joins} "  # noqa: S608 - of the catalogue
-            f"where t0.{quote(key_column)}::text = %s",
-            [key],
+            f"select t0.{quote(table.key)}::text, {at}.{quote(path[-1][0])} "  # noqa: S608 - of the catalogue
+            f"from {quote(table.name)} t0{joins} where t0.{quote(table.key)}::text = any(%s)",
+            [list(keys)],
         )
-        row = cursor.fetchone()
-    return row[0] if row and isinstance(row[0], UUID) else None
+        return {key: owner for key, owner in cursor.fetchall() if isinstance(owner, UUID)}
 
 
 def _path_to_subject(table: str) -> list[tuple[str, str, str]] | None:
