@@ -234,6 +234,11 @@ ACTIONS: Mapping[str, Action] = _table(
     Action("subject.unrestricted", "The restriction was lifted."),
     Action("subject.paused", "Recording, extraction or surfacing was paused.", {"what": Many(PAUSES, most=3)}),
     Action("subject.resumed", "A pause ended.", {"what": Many(PAUSES, most=3)}),
+    Action(
+        "subject.exported",
+        "A copy of everything about a person was made.",
+        {"rows": COUNT, "bytes": COUNT, "digest": DIGEST_},
+    ),
     Action("subject.erased", "Everything stored about a person was erased.", ERASED),
     Action("session.erased", "A session was erased, with what was learned from it alone.", ERASED),
     Action("memory.erased", "What a person said in a period was erased, with what was learned from it alone.", ERASED),
