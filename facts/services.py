@@ -17,7 +17,7 @@ from django.utils import timezone
 
 from audit.actors import Actor, ActorKind
 from audit.erasure.tombstones import refuse_erased
-from audit.services import record
+from audit.services import entries_together, record
 from facts.decision import (
     Decision,
     Held,
@@ -37,6 +37,7 @@ from facts.indexing import index_versions
 from facts.models import Evidence, EvidenceKind, Fact, FactTally, FactTransition, FactType, FactVersion, Source, Status
 from facts.provenance import Span, echoed_parts, echoed_parts_of, only_echoes, source_of
 from facts.versions import (
+    Rows,
     Wording,
     approve,
     evidence_add,
@@ -122,7 +123,9 @@ def facts_record(
     writer = _Writer(subject, actor, agent_id, door, extracted_by, approved)
     if extracted_by:  # all of one session
         writer.echoed = echoed_parts_of(list({one.turn.id: one.turn for one in facts if one.turn}.values()))
-    written = [writer.write(stated, f"facts[{position}].") for position, stated in enumerate(facts)]
+    with entries_together():
+        written = [writer.write(stated, f"facts[{position}].") for position, stated in enumerate(facts)]
+        writer.rows.write()
     subject.save(update_fields=["last_handle"])
     writer.count()
     new = [one.version for one in written if one.outcome in (Outcome.ADDED, Outcome.SUPERSEDED, Outcome.BACKDATED)]
@@ -145,10 +148,12 @@ class _Writer:
         self.policy: WorkspacePolicy = policy_of(subject.workspace_id)
         self.sight: Sight = sight_of(agent_id=agent_id, policy=self.policy)
         self.added = 0
+        self.rows = Rows()
         self.echoed: dict[UUID, tuple[Span, ...]] = {}
 
     def write(self, stated: FactInput, place: str = "") -> Written:
         stated, redacted = _screened(stated, self.policy)
+        self._write_what_bears_on(stated)
         source = source_of(door=self.door, extracted=bool(self.extracted_by), turn=stated.turn)
         found = self._facts(stated, source, place)
         # What an extractor says of a fact that the session's agent does not see says nothing.
@@ -191,11 +196,19 @@ class _Writer:
                 past=decision.outcome is Outcome.BACKDATED,
                 approved=self.approved,
                 first=home is None,
+                rows=self.rows,
             )
             self.added += 1
         written = Written(version, decision.outcome, decision.reason)
         self._record(written, stated, redacted)
         return written
+
+    def _write_what_bears_on(self, stated: FactInput) -> None:
+        """Write what waits to be written, where `stated` may be about the same thing: the facts are then looked up."""
+        same = (stated.type, stated.identity.entity_key, stated.identity.attribute)
+        waiting = {(one.fact.type, one.fact.entity_key, one.fact.attribute) for one in self.rows.versions}
+        if stated.replaces is not None or same in waiting:
+            self.rows.write()
 
     @staticmethod
     def _home(stated: FactInput, found: "_Found") -> Fact | None:
@@ -304,7 +317,7 @@ class _Writer:
     def _fact_add(self, stated: FactInput) -> Fact:
         self.subject.last_handle += 1
         identity = stated.identity
-        return Fact.objects.create(
+        fact = Fact(
             workspace_id=self.subject.workspace_id,
             subject=self.subject,
             type=stated.type,
@@ -314,6 +327,8 @@ class _Writer:
             handle=self.subject.last_handle,
             visible_to_id=stated.visible_to_id,
         )
+        self.rows.facts.append(fact)
+        return fact
 
     def _record(self, written: Written, stated: FactInput, redacted: list[str]) -> None:
         version = written.version

@@ -14,7 +14,7 @@ import structlog
 from django.conf import settings
 from django.utils import timezone
 
-from audit.services import record
+from audit.services import entries_together, record
 from facts.extraction import breaker
 from facts.extraction.claims import ACTOR, Claim, held, prolong, release, retry_or_bury
 from facts.extraction.cost import cost_of, count_day
@@ -116,33 +116,34 @@ def apply(claim: Claim, extracted: Extracted, *, elapsed_ms: float = 0.0, batche
             release(row)
             _count_day(row, extracted.usage, extracted.model, cost, batched=batched, failed=False)
             return Applied("waits")
-        counts = _counts(write_facts(row, subject, extracted), extracted)
-        row.state = ExtractionState.DONE
-        row.error = ""
-        row.lease, row.leased_by, row.leased_until = None, "", None
-        row.model, row.prompt_version = extracted.model, extracted.prompt_version
-        row.request_id = extracted.request_id[:100]
-        row.counts = counts
-        row.finished_at = timezone.now()
-        row.save()
-        record(
-            ACTOR,
-            "extraction.done",
-            row,
-            subject=row.subject_id,
-            session=row.session_id,
-            data={
-                "extraction_id": row.id,
-                "first_index": row.first_index,
-                "last_index": row.last_index,
-                "attempts": row.attempts,
-                "input_tokens": row.input_tokens,
-                "output_tokens": row.output_tokens,
-                "elapsed_ms": elapsed_ms,
-                **counts,
-            }
-            | ({"model": extracted.model.replace("@", ":")[:128]} if extracted.model else {}),
-        )
+        with entries_together():
+            counts = _counts(write_facts(row, subject, extracted), extracted)
+            row.state = ExtractionState.DONE
+            row.error = ""
+            row.lease, row.leased_by, row.leased_until = None, "", None
+            row.model, row.prompt_version = extracted.model, extracted.prompt_version
+            row.request_id = extracted.request_id[:100]
+            row.counts = counts
+            row.finished_at = timezone.now()
+            row.save()
+            record(
+                ACTOR,
+                "extraction.done",
+                row,
+                subject=row.subject_id,
+                session=row.session_id,
+                data={
+                    "extraction_id": row.id,
+                    "first_index": row.first_index,
+                    "last_index": row.last_index,
+                    "attempts": row.attempts,
+                    "input_tokens": row.input_tokens,
+                    "output_tokens": row.output_tokens,
+                    "elapsed_ms": elapsed_ms,
+                    **counts,
+                }
+                | ({"model": extracted.model.replace("@", ":")[:128]} if extracted.model else {}),
+            )
         _count_day(row, extracted.usage, extracted.model, cost, batched=batched, failed=False)
     metrics.EXTRACTION_ATTEMPTS.labels("done").inc()
     return Applied("done", sum(counts.values()) - counts.get("discarded", 0))
