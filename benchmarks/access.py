@@ -193,6 +193,7 @@ def fill(slug: str) -> Tenant:
 def _person(workspace_id: Any, agent_id: Any, actor: Any) -> Person:
     from django.utils import timezone
 
+    from audit.erasure.models import Erasure
     from facts.extraction.replay import DeadLetterFilter, dead_letters_replay
     from facts.models import Extraction, FactType
     from facts.services import FactInput, facts_record
@@ -248,6 +249,15 @@ def _person(workspace_id: Any, agent_id: Any, actor: Any) -> Person:
         for number in range(2)
     )
     replayed = dead_letters_replay(workspace_id=workspace_id, which=DeadLetterFilter(ids=(again.id,)), actor=actor)
+    erasure = Erasure.objects.create(
+        workspace_id=workspace_id,
+        subject_id=subject.id,
+        kind="session",
+        state="partial",
+        reason="subject_request",
+        actor_kind="command",
+        actor_id="benchmark",
+    )
     if memory.recall is None:
         raise SystemExit("Nothing was surfaced to begin with.")
     person.ids = {
@@ -261,6 +271,7 @@ def _person(workspace_id: Any, agent_id: Any, actor: Any) -> Person:
         "recall_id": str(memory.recall.recall_id),
         "extraction_id": str(extraction.id),
         "replay_id": str(replayed.id),
+        "erasure_id": str(erasure.id),
     }
     return person
 
@@ -419,6 +430,7 @@ PARAMETERS: dict[str, tuple[str, str]] = {
     "version_id": ("version_id", "version_id"),
     "turn_id": ("turn_id", "turn_id"),
     "extraction_id": ("extraction_id", "extraction_id"),
+    "erasure_id": ("erasure_id", "erasure_id"),
     "agent_id": ("agent_id", "agent_id"),
     "key_id": ("key_id", "key_id"),
     "membership_id": ("membership_id", "membership_id"),
@@ -459,6 +471,10 @@ BODIES: dict[str, Callable[[dict[str, str]], dict[str, Any]]] = {
     "replay_dead_letters": lambda i: {"ids": [i["extraction_id"]]},
     "create_subject_token": lambda i: {"user_id": i["user_id"], "session_id": i["session_name"]},
     "lookup_subject": lambda i: {"user_id": i["user_id"]},
+    "plan_erasure": lambda i: {},
+    "begin_erasure": lambda i: {"confirm": "not of a plan"},
+    "erase_fact": lambda i: {},
+    "retry_erasure": lambda i: {},
     "restrict_subject": lambda i: {"reason": "subject_request"},
     "unrestrict_subject": lambda i: {"reason": "subject_request"},
     "pause_subject": lambda i: {"what": ["recording"]},

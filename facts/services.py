@@ -16,6 +16,7 @@ from django.db.models import Max, Prefetch, QuerySet
 from django.utils import timezone
 
 from audit.actors import Actor, ActorKind
+from audit.erasure.tombstones import refuse_erased
 from audit.services import entries_together, record
 from facts.decision import (
     Decision,
@@ -113,11 +114,12 @@ def facts_record(
     caller holds the lock on `subject` already.
 
     Raises UnknownFact when `replaces` names no fact of this subject that the agent knows, RecordingPaused when an agent
-    writes about somebody of whom nothing is kept now, TooManyFacts when it wrote far more than it may in a day; nothing
-    is written then.
+    writes about somebody of whom nothing is kept now, Erased about somebody who is being erased, TooManyFacts when it
+    wrote far more than it may in a day; nothing is written then.
     """
     if not locked:
         subject = subject_locked(subject.pk)
+    refuse_erased(workspace_id=subject.workspace_id, user_id=subject.external_id, known_since=subject.created_at)
     door = source if source in (Source.IMPORT, Source.OPERATOR) else Source.AGENT
     if subject.recording_paused_at and door == Source.AGENT and not extracted_by:
         raise RecordingPaused("user_id", "Recording is paused for this person.")

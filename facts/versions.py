@@ -10,6 +10,7 @@ from uuid import UUID
 from django.utils import timezone
 
 from audit.actors import Actor, ActorKind
+from audit.erasure.tombstones import Erased
 from facts.doubts import Doubt
 from facts.exceptions import NotPossible, UnknownFact, VersionConflict
 from facts.models import Evidence, EvidenceKind, Fact, FactTransition, FactVersion, Source, Status
@@ -188,8 +189,14 @@ def _evidence(version: FactVersion, turn: Turn | None, kind: EvidenceKind) -> li
 
 
 def subject_locked(subject_id: UUID) -> Subject:
-    """Writers of one subject's facts go one after the other. New sessions of the subject need not wait for them."""
-    return Subject.objects.select_for_update(no_key=True).get(pk=subject_id)
+    """Writers of one subject's facts go one after the other. New sessions of the subject need not wait for them.
+
+    Raises Erased when the subject was erased meanwhile.
+    """
+    subject = Subject.objects.select_for_update(no_key=True).filter(pk=subject_id).first()
+    if subject is None:
+        raise Erased("user_id", "This person was erased.")
+    return subject
 
 
 def fact_locked(fact: Fact, expected_version: int | None) -> tuple[Fact, FactVersion]:

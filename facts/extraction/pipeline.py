@@ -30,6 +30,7 @@ from facts.extraction.interface import (
     Window,
 )
 from facts.extraction.windows import EXTRACTING, TESTIFYING, halved, has_something_to_read, load_window
+from facts.forgetting import not_erased
 from facts.models import Extraction, ExtractionState, Fact
 from facts.services import FactInput, Written, facts_record
 from memoryhub.core.observability import metrics
@@ -186,7 +187,8 @@ def write_facts(row: Extraction, subject: Subject, extracted: Extracted) -> list
             erased_evidence__isnull=True,
         ).select_related("session")
     }
-    stated = [fact for fact in extracted.facts if fact.turn_index in turns]
+    read = [(fact, turns[fact.turn_index]) for fact in extracted.facts if fact.turn_index in turns]
+    stated = not_erased(read, subject=subject)
     replaced = _facts_by_handle(subject, [fact.replaces for fact in stated if fact.replaces])
     return facts_record(
         subject=subject,
