@@ -5,17 +5,21 @@ VENV ?= .venv
 HOST ?= 127.0.0.1
 PORT ?= 8000
 ARGS ?=
+# Processes that run tests; each has a database server of its own.
+TESTERS ?= 2
+PROOFS = screening poisoning access schema extraction_quality encryption crash erasure
 
 BIN = $(VENV)/bin
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps --no-compile
 LOCK = $(VENV)/lock/bin/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header
 
-.PHONY: help setup setup-dev run test check lint audit schema tables lock
+.PHONY: help setup setup-dev run test check proofs lint audit schema tables lock
 
 help:
 	@echo "make run [PORT=8000] [HOST=127.0.0.1] [MEMORYHUB_DATA_DIR=.memoryhub]   start the hub"
 	@echo "make test [ARGS='-k working_memory']                                    run the tests"
 	@echo "make check     lint, types, imports, migrations, API schema, then the tests"
+	@echo "make proofs    the benchmarks at a reduced size: is anything leaked, lost, poisoned?"
 	@echo "make audit     known weaknesses of the locked dependencies (needs a network)"
 	@echo "make setup     install only what 'make run' needs"
 	@echo "make schema    write docs/openapi.yaml anew"
@@ -30,9 +34,16 @@ run: setup
 	@exec $(BIN)/python manage.py up --host $(HOST) --port $(PORT) $(ARGS)
 
 test: setup-dev
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n $(TESTERS) --dist worksteal $(ARGS)
 
 check: lint test
+
+# Every promise that takes longer than a test, at a reduced size. Each prints PASS or FAIL with its figures.
+proofs: setup-dev
+	@for proof in $(PROOFS); do \
+		echo "== $$proof"; \
+		$(BIN)/python -m benchmarks.$$proof --small || exit 1; \
+	done
 
 lint: setup-dev
 	$(BIN)/ruff check .

@@ -116,6 +116,9 @@ EXTRACTION: Mapping[str, Shape] = {
     "extraction_ids": Many(UUID_, most=500),
 }
 
+# An erasure that ended; its outcome is `failed` when something is left.
+ERASED: Mapping[str, Shape] = {"stores": COUNT, "rows": COUNT, "left": COUNT, "certificate": DIGEST_}
+
 IMPORT: Mapping[str, Shape] = {
     "lines": COUNT,
     "subjects": COUNT,
@@ -194,7 +197,7 @@ ACTIONS: Mapping[str, Action] = _table(
     Action("fact.rejected", "A version was turned down.", VERSION),
     Action("fact.pinned", "A fact is surfaced always.", VERSION),
     Action("fact.unpinned", "A fact is surfaced by its score again.", VERSION),
-    Action("fact.erased", "A fact with all its versions was erased.", {"versions": COUNT, "evidence": COUNT}),
+    Action("fact.erased", "A fact with all its versions was erased.", {"versions": COUNT, "evidence": COUNT, **ERASED}),
     Action("turns.withheld", "Turns are kept, and neither surfaced nor extracted from.", {"turns": COUNT}),
     Action("turns.released", "Withheld turns may be surfaced again.", {"turns": COUNT}),
     Action(
@@ -231,7 +234,24 @@ ACTIONS: Mapping[str, Action] = _table(
     Action("subject.unrestricted", "The restriction was lifted."),
     Action("subject.paused", "Recording, extraction or surfacing was paused.", {"what": Many(PAUSES, most=3)}),
     Action("subject.resumed", "A pause ended.", {"what": Many(PAUSES, most=3)}),
-    Action("subject.erased", "Everything stored about a person was erased.", {"stores": COUNT, "rows": COUNT}),
+    Action(
+        "subject.exported",
+        "A copy of everything about a person was made.",
+        {"rows": COUNT, "bytes": COUNT, "digest": DIGEST_},
+    ),
+    Action("subject.erased", "Everything stored about a person was erased.", ERASED),
+    Action("session.erased", "A session was erased, with what was learned from it alone.", ERASED),
+    Action("memory.erased", "What a person said in a period was erased, with what was learned from it alone.", ERASED),
+    Action(
+        "erasure.began",
+        "What is to be erased was sealed: it is not served any more, and late writes of it are refused.",
+        {"kind": CODE_, "stores": COUNT, "rows": COUNT},
+    ),
+    Action(
+        "erasure.planned",
+        "It was counted what an erasure would remove.",
+        {"kind": CODE_, "rows": COUNT},
+    ),
     Action(
         "content.revealed",
         "A person whose role needs only metadata gave a reason and was shown someone's content for a while.",
@@ -287,6 +307,11 @@ ACTIONS: Mapping[str, Action] = _table(
     Action("audit.export_began", "An export of this log began.", {"filters": Many(CODE_, most=20), "form": CODE_}),
     Action("audit.exported", "An export of this log was read to its end.", {"returned": COUNT, "digest": DIGEST_}),
     Action("memory.imported", "A file of sessions and facts was imported.", {**IMPORT, "file": DIGEST_}),
+    Action(
+        "storage.purged",
+        "Tables were rewritten so that no byte of what was erased is left in them.",
+        {"tables": COUNT, "log_switched": FLAG, "statistics": FLAG},
+    ),
     Action("memory.reindexed", "Search vectors were made anew.", {"embedder": NAME_, "rows": COUNT}),
     Action("demo.loaded", "The demonstration memory was written.", IMPORT),
     Action("demo.removed", "The demonstration memory was removed.", IMPORT),

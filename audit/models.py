@@ -106,3 +106,7 @@ class Commitment(models.Model):
 
     def __str__(self) -> str:
         return f"{self.label} of {self.entry_id}"
+
+
+# Models of a package below: Django looks for them here.
+from audit.erasure.models import Erasure, ErasureTrace, Tombstone  # noqa: E402, F401

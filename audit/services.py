@@ -2,7 +2,9 @@
 
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 from uuid import UUID
 
@@ -28,6 +30,9 @@ OBJECT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}\Z")
 COMMITMENTS = "commitments"
 TOKEN = "token"  # noqa: S105 - a key in an entry's data
 """In the data of every entry of somebody who came with a subject token: the token's id."""
+
+
+_together: ContextVar[list[tuple[Entry, list[Commitment]]] | None] = ContextVar("_together", default=None)
 
 
 def record(
@@ -79,19 +84,41 @@ def record(
         schema=SCHEMA,
     )
     entry.leaf = leaf_hash(entry)
-    entry.save(force_insert=True)
-    if salts:
-        Commitment.objects.bulk_create(
-            Commitment(
-                workspace_id=entry.workspace_id,
-                entry_id=entry.id,
-                subject_id=entry.subject_id,
-                label=label,
-                salt=salt,
-            )
-            for label, salt in salts.items()
+    commitments = [
+        Commitment(
+            workspace_id=entry.workspace_id, entry_id=entry.id, subject_id=entry.subject_id, label=label, salt=salt
         )
+        for label, salt in salts.items()
+    ]
+    together = _together.get()
+    if together is None:
+        _write([(entry, commitments)])
+    else:
+        together.append((entry, commitments))
     return entry
+
+
+@contextmanager
+def entries_together() -> Iterator[None]:
+    """What is recorded inside is written by one statement at the end, still in the caller's transaction.
+
+    For a call that records many things. Inside another one it adds nothing.
+    """
+    if _together.get() is not None:
+        yield
+        return
+    recorded: list[tuple[Entry, list[Commitment]]] = []
+    token = _together.set(recorded)
+    try:
+        yield
+    finally:
+        _together.reset(token)
+    _write(recorded)
+
+
+def _write(recorded: Sequence[tuple[Entry, list[Commitment]]]) -> None:
+    Entry.objects.bulk_create(entry for entry, _ in recorded)
+    Commitment.objects.bulk_create(commitment for _, commitments in recorded for commitment in commitments)
 
 
 def receipt(entry: Entry) -> str:

@@ -1,37 +1,52 @@
 """Stores of personal data: what the audit log itself holds of a person, and the common kind, rows of models."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any
 from uuid import UUID
 
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import connection
-from django.db.models import Model, QuerySet
+from django.db.models import Model, Q, QuerySet
 
+from audit.erasure.verification import look
 from audit.integrity import canonical_form
 from audit.kinds import kind_of
-from audit.models import Commitment, Entry
-from audit.registry import Residue
+from audit.models import Commitment, Entry, Erasure
+from audit.registry import Part, Residue
 
 CHUNK = 500
+SAMPLED = 12
+"""From each end of a table: enough texts to notice that one was forgotten."""
 
 
 class ModelStore:
     """Rows of models, each found through a path of foreign keys to the subject's id.
 
-    `paths` names children before their parents: that is the order in which they are erased. A store whose rows are
-    derived from others (an index) is not exported.
+    `paths` names children before their parents: that is the order in which they are erased. `parts` says which rows of
+    a model belong to a part; models that it does not name hold nothing of parts. `words` names the columns in which
+    people's own words stand. A store whose rows are derived from others (an index) is not exported.
     """
 
-    def __init__(self, name: str, paths: Mapping[type[Model], str], *, exported: bool = True) -> None:
+    def __init__(
+        self,
+        name: str,
+        paths: Mapping[type[Model], str],
+        parts: Mapping[type[Model], Callable[[Part], Q]],
+        *,
+        words: Mapping[type[Model], tuple[str, ...]] | None = None,
+        exported: bool = True,
+    ) -> None:
         self.name = name
         self.models: tuple[str, ...] = tuple(model._meta.label for model in paths)
         self._paths = paths
+        self._parts = parts
+        self._words = words or {}
         self._exported = exported
 
-    def count(self, subject_id: UUID) -> dict[str, int]:
-        return {kind_of(model): self._rows(model, subject_id).count() for model in self._paths}
+    def count(self, subject_id: UUID, part: Part | None = None, texts: Sequence[str] = ()) -> dict[str, int]:
+        return {kind_of(model): rows.count() for model, rows in self._going(subject_id, part)}
 
     def export(self, subject_id: UUID) -> Iterator[dict[str, Any]]:
         if not self._exported:
@@ -40,37 +55,50 @@ class ModelStore:
             for row in self._rows(model, subject_id).order_by("pk").iterator(chunk_size=CHUNK):
                 yield {"kind": kind_of(model), "row": _json_ready(row)}
 
-    def erase(self, subject_id: UUID) -> dict[str, int]:
+    def texts(self, subject_id: UUID, part: Part | None = None) -> Iterator[str]:
+        for model, rows in self._going(subject_id, part):
+            columns = self._words.get(model, ())
+            if not columns:
+                continue
+            ends = (rows.order_by(order).values_list(*columns)[:SAMPLED] for order in ("pk", "-pk"))
+            for row in chain.from_iterable(ends):
+                yield from strings_in(row)
+
+    def erase(self, subject_id: UUID, part: Part | None = None, texts: Sequence[str] = ()) -> dict[str, int]:
         erased = {}
-        for model in self._paths:
-            _, by_label = self._rows(model, subject_id).delete()
+        for model, rows in self._going(subject_id, part):
+            _, by_label = rows.delete()
             erased[kind_of(model)] = by_label.get(model._meta.label, 0)
         return erased
 
     def residue(self, subject_id: UUID, canaries: Sequence[str]) -> Iterator[Residue]:
         """Looks into the tables themselves, not through the paths: a wrong path must not hide what it missed."""
-        # Inside JSON a text stands escaped, at whatever depth.
-        needles = [str(subject_id), *(json.dumps(canary, ensure_ascii=False)[1:-1] for canary in canaries)]
+        own = {model._meta.db_table for model in self._paths}
+        _, found, _ = look(subject_id=subject_id, whole=True, ids=(), texts=canaries, only=own)
+        for finding in found:
+            yield Residue(self.name, finding.table, finding.key, finding.found_by)
+
+    def _going(self, subject_id: UUID, part: Part | None) -> Iterator[tuple[type[Model], QuerySet[Model]]]:
         for model in self._paths:
-            with connection.cursor() as cursor:
-                cursor.execute(_search(model, len(needles)), [needles[0], *needles])
-                for key, by_id in cursor.fetchall():
-                    yield Residue(self.name, model._meta.db_table, str(key), "subject id" if by_id else "canary")
+            if part is None:
+                yield model, self._rows(model, subject_id)
+            elif model in self._parts:
+                yield model, self._rows(model, subject_id).filter(self._parts[model](part))
 
     def _rows(self, model: type[Model], subject_id: UUID) -> QuerySet[Model]:
         return model._default_manager.filter(**{self._paths[model]: subject_id})
 
 
-def _search(model: type[Model], needles: int) -> str:
-    """Rows of the workspace in which any of the needles stands, and whether the first one does."""
-    quote = connection.ops.quote_name
-    key, table = quote(str(model._meta.pk.column)), quote(model._meta.db_table)
-    found = " or ".join(["strpos(row.text, %s) > 0"] * needles)
-    # The names come from our own models.
-    return (
-        f"select row.key, strpos(row.text, %s) > 0 "  # noqa: S608
-        f"from (select t.{key} as key, to_jsonb(t)::text as text from {table} t) row where {found}"
-    )
+def strings_in(value: Any) -> Iterator[str]:
+    """Every text in a JSON value; the names of its fields are nobody's words."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for inner in value.values():
+            yield from strings_in(inner)
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            yield from strings_in(inner)
 
 
 def _json_ready(row: Model) -> dict[str, Any]:
@@ -85,30 +113,47 @@ def _json_ready(row: Model) -> dict[str, Any]:
 
 
 class AuditStore:
-    """Entries stay: a pseudonym, codes and numbers. The salts that tie them to content go."""
+    """Entries stay: a pseudonym, codes and numbers. The salts that tie them to content go.
+
+    So stay the records of erasures, and what keeps erased things from being written again: keyed digests.
+    """
 
     name = "audit"
-    models: tuple[str, ...] = ("audit.Entry", "audit.Commitment")
+    models: tuple[str, ...] = ("audit.Entry", "audit.Commitment", "audit.Erasure", "audit.ErasureTrace")
 
-    def count(self, subject_id: UUID) -> dict[str, int]:
-        return {"commitments": Commitment.objects.filter(subject_id=subject_id).count()}
+    def count(self, subject_id: UUID, part: Part | None = None, texts: Sequence[str] = ()) -> dict[str, int]:
+        return {"commitments": self._going(subject_id, part).count()}
 
     def export(self, subject_id: UUID) -> Iterator[dict[str, Any]]:
-        entries = Entry.objects.filter(subject_id=subject_id).order_by("id")
-        for entry in entries.iterator(chunk_size=500):
-            yield {"kind": "audit_entry", "row": _json_ready(entry)}
+        for model in (Entry, Erasure):
+            rows: QuerySet[Any] = model._default_manager.filter(subject_id=subject_id).order_by("id")
+            kind = f"audit_{kind_of(model)}" if model is Entry else kind_of(model)
+            for row in rows.iterator(chunk_size=CHUNK):
+                yield {"kind": kind, "row": _json_ready(row)}
 
-    def erase(self, subject_id: UUID) -> dict[str, int]:
-        removed, _ = Commitment.objects.filter(subject_id=subject_id).delete()
+    def texts(self, subject_id: UUID, part: Part | None = None) -> Iterator[str]:
+        yield from ()
+
+    def erase(self, subject_id: UUID, part: Part | None = None, texts: Sequence[str] = ()) -> dict[str, int]:
+        removed, _ = self._going(subject_id, part).delete()
         return {"commitments": removed}
 
     def residue(self, subject_id: UUID, canaries: Sequence[str]) -> Iterator[Residue]:
         with connection.cursor() as cursor:
             cursor.execute("select id from audit_commitment where subject_id = %s", [subject_id])
             for (row_id,) in cursor.fetchall():
-                yield Residue(self.name, "audit_commitment", str(row_id), "subject id")
-        for entry in Entry.objects.filter(subject_id=subject_id).iterator(chunk_size=500):
+                yield Residue(self.name, "audit_commitment", str(row_id), "id")
+        for entry in Entry.objects.filter(subject_id=subject_id).iterator(chunk_size=CHUNK):
             text = canonical_form(entry).decode()
             for canary in canaries:
                 if canary in text:
-                    yield Residue(self.name, "audit_entry", str(entry.id), "canary")
+                    yield Residue(self.name, "audit_entry", str(entry.id), "text")
+
+    def _going(self, subject_id: UUID, part: Part | None) -> QuerySet[Commitment]:
+        salts = Commitment.objects.filter(subject_id=subject_id)
+        if part is None:
+            return salts
+        entries = Entry.objects.filter(subject_id=subject_id)
+        objects = [str(one) for one in (*part.versions, *part.facts, *part.recalls, *part.blanked)]
+        told = entries.filter(Q(session_id__in=part.sessions) | Q(object_id__in=objects))
+        return salts.filter(entry_id__in=told.values("id"))

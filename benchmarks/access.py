@@ -193,11 +193,13 @@ def fill(slug: str) -> Tenant:
 def _person(workspace_id: Any, agent_id: Any, actor: Any) -> Person:
     from django.utils import timezone
 
+    from audit.erasure.models import Erasure
     from facts.extraction.replay import DeadLetterFilter, dead_letters_replay
     from facts.models import Extraction, FactType
     from facts.services import FactInput, facts_record
     from facts.working_memory import MemoryRequest, Viewpoint, working_memory
     from memoryhub.access.models import MemoryMode
+    from memoryhub.access.policy import WorkspacePolicy
     from sessions.content import read_content
     from sessions.models import Session, TurnRole
     from sessions.services import TurnInput, subject_get_or_create, turns_record
@@ -230,7 +232,7 @@ def _person(workspace_id: Any, agent_id: Any, actor: Any) -> Person:
         )[0]
         for turn in recorded.turns
     )
-    view = Viewpoint(workspace_id, "english", actor, agent_id, MemoryMode.FULL)
+    view = Viewpoint(workspace_id, "english", actor, agent_id, MemoryMode.FULL, policy=WorkspacePolicy())
     memory = working_memory(view=view, ask=MemoryRequest(person.user_id, f"Do we run {canary}?", "later"))
     session = Session.objects.get(external_id=session_name)
     extraction, again = (
@@ -247,6 +249,15 @@ def _person(workspace_id: Any, agent_id: Any, actor: Any) -> Person:
         for number in range(2)
     )
     replayed = dead_letters_replay(workspace_id=workspace_id, which=DeadLetterFilter(ids=(again.id,)), actor=actor)
+    erasure = Erasure.objects.create(
+        workspace_id=workspace_id,
+        subject_id=subject.id,
+        kind="session",
+        state="partial",
+        reason="subject_request",
+        actor_kind="command",
+        actor_id="benchmark",
+    )
     if memory.recall is None:
         raise SystemExit("Nothing was surfaced to begin with.")
     person.ids = {
@@ -260,6 +271,7 @@ def _person(workspace_id: Any, agent_id: Any, actor: Any) -> Person:
         "recall_id": str(memory.recall.recall_id),
         "extraction_id": str(extraction.id),
         "replay_id": str(replayed.id),
+        "erasure_id": str(erasure.id),
     }
     return person
 
@@ -418,6 +430,7 @@ PARAMETERS: dict[str, tuple[str, str]] = {
     "version_id": ("version_id", "version_id"),
     "turn_id": ("turn_id", "turn_id"),
     "extraction_id": ("extraction_id", "extraction_id"),
+    "erasure_id": ("erasure_id", "erasure_id"),
     "agent_id": ("agent_id", "agent_id"),
     "key_id": ("key_id", "key_id"),
     "membership_id": ("membership_id", "membership_id"),
@@ -458,6 +471,10 @@ BODIES: dict[str, Callable[[dict[str, str]], dict[str, Any]]] = {
     "replay_dead_letters": lambda i: {"ids": [i["extraction_id"]]},
     "create_subject_token": lambda i: {"user_id": i["user_id"], "session_id": i["session_name"]},
     "lookup_subject": lambda i: {"user_id": i["user_id"]},
+    "plan_erasure": lambda i: {},
+    "begin_erasure": lambda i: {"confirm": "not of a plan"},
+    "erase_fact": lambda i: {},
+    "retry_erasure": lambda i: {},
     "restrict_subject": lambda i: {"reason": "subject_request"},
     "unrestrict_subject": lambda i: {"reason": "subject_request"},
     "pause_subject": lambda i: {"what": ["recording"]},
@@ -621,10 +638,13 @@ def one(over: Connection, attempt: Attempt, tally: Tally) -> None:
     name = f"{attempt.address.method} {attempt.address.path} as {attempt.credential.name}"
     shown = theirs.body.decode(errors="replace") + " ".join(f"{key}: {value}" for key, value in theirs.headers)
     asked_for = sent[1] + (sent[3] or b"").decode() + str(sent[2])
+    # A workspace's own log names what was asked for in it, the ids of others too, which whoever asked knew already.
+    own_log = "/audit" in attempt.address.path
     leaked = [
         kind
         for kind, value in attempt.theirs.items()
-        if len(value) >= LEAST_TELLING
+        if not own_log
+        and len(value) >= LEAST_TELLING
         and value in shown
         and value not in asked_for
         and quote(value, safe="") not in asked_for

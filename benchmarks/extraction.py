@@ -17,7 +17,6 @@ a cause; after the replay all are done, the facts are those of the first part, a
 
 import argparse
 import contextlib
-import os
 import random
 import statistics
 import tempfile
@@ -187,7 +186,9 @@ def own(claude: LoopbackClaude) -> Iterator[Hub]:
 
 def point_at(at: Hub, environment: dict[str, str]) -> None:
     """Make this process one of the hub's own; of the second hub too."""
-    if "DJANGO_SETTINGS_MODULE" not in os.environ:
+    from django.apps import apps
+
+    if not apps.ready:
         join(at, **environment)
     from django.conf import settings
     from django.db import connections

@@ -9,9 +9,11 @@ class FactsConfig(AppConfig):
 
     def ready(self) -> None:
         from audit import registry
+        from facts.forgetting import PersonalMemory
         from facts.indexing import KIND, version_texts
         from facts.stores import fact_store
         from memoryhub.core.search.texts import register_texts
 
         register_texts(KIND, version_texts)
         registry.register(fact_store())
+        registry.register_memory(PersonalMemory())

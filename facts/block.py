@@ -8,7 +8,7 @@ from typing import Any
 from memoryhub.core.text import BLOCK_SAYS, neutralised
 from memoryhub.core.tokens import estimate_tokens
 
-RENDERING = 1
+RENDERING = 2
 """The version of this rendering: a change of the block's wording or order is a new number."""
 
 OPEN, CLOSE = "<working_memory>", "</working_memory>"

@@ -183,7 +183,7 @@ def _placed(known: Sequence[Known], stated: Stated) -> Decision:
             else Decision(Outcome.SUPERSEDED, stated.replaces, "replaces")
         )
     if stated.coexists:
-        return Decision(Outcome.ADDED, None, "coexists")
+        return Decision(Outcome.ADDED, None, "coexists" if same else "new")
     if not same:
         return Decision(Outcome.ADDED, None, "new")
     if not stated.identity.attribute:

@@ -265,6 +265,9 @@ class Extraction(models.Model):
                 fields=["workspace", "next_attempt_at"], condition=Q(state__in=OPEN_STATES), name="extraction_claim"
             ),
             models.Index(fields=["subject", "id"], condition=Q(state__in=OPEN_STATES), name="extraction_in_order"),
+            models.Index(
+                fields=["workspace"], condition=Q(state__in=OPEN_STATES, deaths__gte=1), name="extraction_suspect"
+            ),
             models.Index(fields=["workspace", "-id"], condition=Q(state=ExtractionState.DEAD), name="extraction_dead"),
             models.Index(fields=["workspace", "-id"], name="extraction_newest"),
         ]
@@ -316,12 +319,16 @@ class ExtractionBatch(models.Model):
 
 
 class ExtractionDay(models.Model):
-    """What extraction took in a workspace on one day (UTC). Counted with each attempt; outlives who it was about."""
+    """What extraction took in a workspace on one day (UTC). Counted with each attempt; outlives who it was about.
+
+    A day has several rows to be added up, so that workers which finish at the same time do not wait for each other.
+    """
 
     workspace = models.ForeignKey(Workspace, on_delete=models.CASCADE, related_name="+")
     day = models.DateField()
     model = models.CharField(max_length=120)
     batched = models.BooleanField(default=False)
+    shard = models.PositiveSmallIntegerField(default=0, help_text="By the connection that counts.")
     windows = models.PositiveIntegerField(default=0, help_text="Read for facts.")
     failures = models.PositiveIntegerField(default=0, help_text="Attempts that failed.")
     input_tokens = models.PositiveBigIntegerField(default=0)
@@ -334,7 +341,9 @@ class ExtractionDay(models.Model):
 
     class Meta:
         constraints: ClassVar = [
-            models.UniqueConstraint(fields=["workspace", "day", "model", "batched"], name="extraction_day_once"),
+            models.UniqueConstraint(
+                fields=["workspace", "day", "model", "batched", "shard"], name="extraction_day_once"
+            ),
         ]
 
     def __str__(self) -> str:
@@ -348,6 +357,7 @@ class ExtractorState(models.Model):
     failures = models.PositiveIntegerField(default=0, help_text="In a row, while closed.")
     open_until = models.DateTimeField(null=True, blank=True, help_text="Empty while closed.")
     probe = models.UUIDField(null=True, blank=True, help_text="Who may ask whether it is back.")
+    probe_by = models.CharField(max_length=100, blank=True, default="", help_text="The worker that asks.")
     probe_until = models.DateTimeField(null=True, blank=True)
     blocked = models.CharField(max_length=40, blank=True, default="", help_text="A code: a person has to act.")
     error = models.CharField(max_length=40, blank=True, default="", help_text="The last failure's code.")

@@ -51,6 +51,7 @@ class Found:
 def memory_search(*, view: Viewpoint, ask: SearchRequest) -> Found:
     """The `top_k` best of what is asked for. The query is embedded before the transaction opens."""
     started = time.perf_counter()
+    ask = replace(ask, query=view.as_kept(ask.query))
     query = prepare_query(ask.query, text_config=view.text_config)
     degraded = tuple(query.degraded)
     with in_workspace(view.workspace_id):

@@ -16,7 +16,8 @@ from django.db.models import Max, Prefetch, QuerySet
 from django.utils import timezone
 
 from audit.actors import Actor, ActorKind
-from audit.services import record
+from audit.erasure.tombstones import refuse_erased
+from audit.services import entries_together, record
 from facts.decision import (
     Decision,
     Held,
@@ -36,6 +37,7 @@ from facts.indexing import index_versions
 from facts.models import Evidence, EvidenceKind, Fact, FactTally, FactTransition, FactType, FactVersion, Source, Status
 from facts.provenance import Span, echoed_parts, echoed_parts_of, only_echoes, source_of
 from facts.versions import (
+    Rows,
     Wording,
     approve,
     evidence_add,
@@ -101,26 +103,32 @@ def facts_record(
     agent_id: UUID | None = None,
     extracted_by: str = "",
     approved: bool = False,
+    locked: bool = False,
 ) -> list[Written]:
     """Write facts in order: each is added, confirms a known one, supersedes it by a new version, or waits for review.
 
     `source` is the door: IMPORT, OPERATOR, else that of an agent or of the hub's extractor. What the extractor took out
     of turns says so by `extracted_by`, and `agent_id` is then the agent of their session. The source of each version
     follows from the door and the turn (facts/provenance.py), and so does the credential that it is kept under: the
-    actor's, or the one that brought the turn in. `approved`: a person vouches for all of it.
+    actor's, or the one that brought the turn in. `approved`: a person vouches for all of it. `locked`: the
+    caller holds the lock on `subject` already.
 
     Raises UnknownFact when `replaces` names no fact of this subject that the agent knows, RecordingPaused when an agent
-    writes about somebody of whom nothing is kept now, TooManyFacts when it wrote far more than it may in a day; nothing
-    is written then.
+    writes about somebody of whom nothing is kept now, Erased about somebody who is being erased, TooManyFacts when it
+    wrote far more than it may in a day; nothing is written then.
     """
-    subject = subject_locked(subject.pk)
+    if not locked:
+        subject = subject_locked(subject.pk)
+    refuse_erased(workspace_id=subject.workspace_id, user_id=subject.external_id, known_since=subject.created_at)
     door = source if source in (Source.IMPORT, Source.OPERATOR) else Source.AGENT
     if subject.recording_paused_at and door == Source.AGENT and not extracted_by:
         raise RecordingPaused("user_id", "Recording is paused for this person.")
     writer = _Writer(subject, actor, agent_id, door, extracted_by, approved)
     if extracted_by:  # all of one session
         writer.echoed = echoed_parts_of(list({one.turn.id: one.turn for one in facts if one.turn}.values()))
-    written = [writer.write(stated, f"facts[{position}].") for position, stated in enumerate(facts)]
+    with entries_together():
+        written = [writer.write(stated, f"facts[{position}].") for position, stated in enumerate(facts)]
+        writer.rows.write()
     subject.save(update_fields=["last_handle"])
     writer.count()
     new = [one.version for one in written if one.outcome in (Outcome.ADDED, Outcome.SUPERSEDED, Outcome.BACKDATED)]
@@ -143,10 +151,12 @@ class _Writer:
         self.policy: WorkspacePolicy = policy_of(subject.workspace_id)
         self.sight: Sight = sight_of(agent_id=agent_id, policy=self.policy)
         self.added = 0
+        self.rows = Rows()
         self.echoed: dict[UUID, tuple[Span, ...]] = {}
 
     def write(self, stated: FactInput, place: str = "") -> Written:
         stated, redacted = _screened(stated, self.policy)
+        self._write_what_bears_on(stated)
         source = source_of(door=self.door, extracted=bool(self.extracted_by), turn=stated.turn)
         found = self._facts(stated, source, place)
         # What an extractor says of a fact that the session's agent does not see says nothing.
@@ -178,8 +188,9 @@ class _Writer:
         elif decision.version_id is not None:
             version = FactVersion.objects.select_related("fact").get(pk=decision.version_id)
         else:
+            home = target or self._home(stated, found)
             version = version_append(
-                target or self._home(stated, found) or self._fact_add(stated),
+                home or self._fact_add(stated),
                 self._wording(stated, source, self._all_doubts(doubts, decision)),
                 actor=self.actor,
                 reason=decision.reason,
@@ -187,11 +198,20 @@ class _Writer:
                 waits=decision.outcome is Outcome.QUARANTINED,
                 past=decision.outcome is Outcome.BACKDATED,
                 approved=self.approved,
+                first=home is None,
+                rows=self.rows,
             )
             self.added += 1
         written = Written(version, decision.outcome, decision.reason)
         self._record(written, stated, redacted)
         return written
+
+    def _write_what_bears_on(self, stated: FactInput) -> None:
+        """Write what waits to be written, where `stated` may be about the same thing: the facts are then looked up."""
+        same = (stated.type, stated.identity.entity_key, stated.identity.attribute)
+        waiting = {(one.fact.type, one.fact.entity_key, one.fact.attribute) for one in self.rows.versions}
+        if stated.replaces is not None or same in waiting:
+            self.rows.write()
 
     @staticmethod
     def _home(stated: FactInput, found: "_Found") -> Fact | None:
@@ -300,7 +320,7 @@ class _Writer:
     def _fact_add(self, stated: FactInput) -> Fact:
         self.subject.last_handle += 1
         identity = stated.identity
-        return Fact.objects.create(
+        fact = Fact(
             workspace_id=self.subject.workspace_id,
             subject=self.subject,
             type=stated.type,
@@ -310,6 +330,8 @@ class _Writer:
             handle=self.subject.last_handle,
             visible_to_id=stated.visible_to_id,
         )
+        self.rows.facts.append(fact)
+        return fact
 
     def _record(self, written: Written, stated: FactInput, redacted: list[str]) -> None:
         version = written.version

@@ -10,6 +10,7 @@ from uuid import UUID
 from django.utils import timezone
 
 from audit.actors import Actor, ActorKind
+from audit.erasure.tombstones import Erased
 from facts.doubts import Doubt
 from facts.exceptions import NotPossible, UnknownFact, VersionConflict
 from facts.models import Evidence, EvidenceKind, Fact, FactTransition, FactVersion, Source, Status
@@ -37,6 +38,23 @@ class Wording:
     doubts: Sequence[Doubt] = field(default=())
 
 
+class Rows:
+    """New rows that are written together, each kind by one statement, in the order in which they refer to others."""
+
+    def __init__(self) -> None:
+        self.facts: list[Fact] = []
+        self.versions: list[FactVersion] = []
+        self.transitions: list[FactTransition] = []
+        self.evidence: list[Evidence] = []
+
+    def write(self) -> None:
+        Fact.objects.bulk_create(self.facts)
+        FactVersion.objects.bulk_create(self.versions)
+        FactTransition.objects.bulk_create(self.transitions)
+        Evidence.objects.bulk_create(self.evidence, ignore_conflicts=True)
+        self.facts, self.versions, self.transitions, self.evidence = [], [], [], []
+
+
 def version_append(
     fact: Fact,
     wording: Wording,
@@ -48,20 +66,24 @@ def version_append(
     waits: bool = False,
     past: bool = False,
     approved: bool = False,
+    first: bool = False,
+    rows: Rows | None = None,
 ) -> FactVersion:
     """Append a version. It becomes current, and the one that was is superseded; or it `waits` and changes nothing.
 
     `past`: it held before others that are there already, and is superseded from the start.
 
-    `turn` is where it was said. `approved`: a person lets it in for every agent.
+    `turn` is where it was said. `approved`: a person lets it in for every agent. `first`: the fact was made for it.
+    `rows`: where new rows go, for the caller to write; else they are written at once.
     """
-    numbers = list(fact.versions.order_by("-number").values_list("number", flat=True)[:1])
+    numbers = [] if first else list(fact.versions.order_by("-number").values_list("number", flat=True)[:1])
     begins = wording.valid_from or (turn.occurred_at if turn else timezone.now())
     ends = _followed_at(fact, begins) if past else None
     version_id = uuid7()
-    if not waits and not past:
+    new = rows if rows is not None else Rows()
+    if not waits and not past and not first:
         supersede_current(fact, by=version_id, actor=actor, reason=reason, since=begins)
-    version = FactVersion.objects.create(
+    version = FactVersion(
         id=version_id,
         workspace_id=fact.workspace_id,
         fact=fact,
@@ -84,17 +106,22 @@ def version_append(
         status_at=ends or timezone.now(),
         approved_at=timezone.now() if approved else None,
     )
-    FactTransition.objects.create(
-        workspace_id=fact.workspace_id,
-        version=version,
-        to_status=version.status,
-        actor_kind=actor.kind,
-        actor_id=actor.id,
-        reason=reason,
-        note=note,
-        written_with=actor.credential,
+    new.versions.append(version)
+    new.transitions.append(
+        FactTransition(
+            workspace_id=fact.workspace_id,
+            version=version,
+            to_status=version.status,
+            actor_kind=actor.kind,
+            actor_id=actor.id,
+            reason=reason,
+            note=note,
+            written_with=actor.credential,
+        )
     )
-    evidence_add(version, turn, EvidenceKind.STATES)
+    new.evidence += _evidence(version, turn, EvidenceKind.STATES)
+    if rows is None:
+        new.write()
     return version
 
 
@@ -152,15 +179,24 @@ def approve(version: FactVersion) -> None:
 
 def evidence_add(version: FactVersion, turn: Turn | None, kind: EvidenceKind) -> None:
     """Not of a turn that is withheld."""
-    if turn is not None and turn.withheld_at is None:
-        Evidence.objects.bulk_create(
-            [Evidence(workspace_id=version.workspace_id, version=version, turn=turn, kind=kind)], ignore_conflicts=True
-        )
+    Evidence.objects.bulk_create(_evidence(version, turn, kind), ignore_conflicts=True)
+
+
+def _evidence(version: FactVersion, turn: Turn | None, kind: EvidenceKind) -> list[Evidence]:
+    if turn is None or turn.withheld_at is not None:
+        return []
+    return [Evidence(workspace_id=version.workspace_id, version=version, turn=turn, kind=kind)]
 
 
 def subject_locked(subject_id: UUID) -> Subject:
-    """Writers of one subject's facts go one after the other. New sessions of the subject need not wait for them."""
-    return Subject.objects.select_for_update(no_key=True).get(pk=subject_id)
+    """Writers of one subject's facts go one after the other. New sessions of the subject need not wait for them.
+
+    Raises Erased when the subject was erased meanwhile.
+    """
+    subject = Subject.objects.select_for_update(no_key=True).filter(pk=subject_id).first()
+    if subject is None:
+        raise Erased("user_id", "This person was erased.")
+    return subject
 
 
 def fact_locked(fact: Fact, expected_version: int | None) -> tuple[Fact, FactVersion]:

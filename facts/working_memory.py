@@ -5,7 +5,7 @@ The message is embedded before the transaction opens; all reads and the receipt 
 
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 from uuid import UUID
 
@@ -20,9 +20,10 @@ from facts.models import FactType, FactVersion, Recall, RecalledItem, RecallKind
 from facts.recall import Item, Receipted, surface
 from facts.retrieval.results import FactHit, FactSearch
 from facts.retrieval.search import CANDIDATES_SHOWN, Query, loaded, prepare_query, search_facts
-from facts.visibility import Sight, policy_of, sight_of
+from facts.visibility import Sight, sight_of
 from memoryhub.access.models import MemoryMode
 from memoryhub.access.policy import WorkspacePolicy
+from memoryhub.core.screening import redacted, screen
 from memoryhub.core.tenancy import in_workspace
 from memoryhub.core.tokens import estimate_tokens
 from sessions.exceptions import UnknownSession
@@ -93,12 +94,16 @@ class Viewpoint:
     agent_id: UUID | None
     mode: MemoryMode = MemoryMode.FULL
     kind: RecallKind = RecallKind.WORKING_MEMORY
-    policy: WorkspacePolicy | None = None
-    """As the request found it; else it is read when it is needed."""
+    policy: WorkspacePolicy = field(kw_only=True)
+    """The workspace's, as the request found it."""
 
     def sight(self) -> Sight:
-        """What may be shown to this agent. Called in the workspace's transaction."""
-        return sight_of(agent_id=self.agent_id, policy=self.policy or policy_of(self.workspace_id))
+        """What may be shown to this agent."""
+        return sight_of(agent_id=self.agent_id, policy=self.policy)
+
+    def as_kept(self, message: str) -> str:
+        """`message` as it is kept, and sent to an embedder: without the sensitive data that is not simply allowed."""
+        return redacted(message, screen(message, kinds=self.policy.screened_kinds))
 
 
 def working_memory(*, view: Viewpoint, ask: MemoryRequest) -> WorkingMemory:
@@ -110,6 +115,7 @@ def working_memory(*, view: Viewpoint, ask: MemoryRequest) -> WorkingMemory:
     Raises UnknownSession when `previous_session_id` names no session of this person.
     """
     started = time.perf_counter()
+    ask = replace(ask, message=view.as_kept(ask.message))
     if ask.refresh == "session":
         with in_workspace(view.workspace_id):
             again = _same_block(view, ask, started)

@@ -187,6 +187,24 @@ def logs_hold_no_content(**kwargs: Any) -> list[CheckMessage]:
     return []
 
 
+@register(Tags.security)
+def erasure_key_is_the_one(**kwargs: Any) -> list[CheckMessage]:
+    from audit.erasure.key import key_id
+    from audit.erasure.ledger import last_key
+
+    known = last_key()
+    if not known or known == key_id():
+        return []
+    return [
+        Error(
+            "The key that recognises what was erased is not the one that the ledger of erasures was written with: late "
+            "writes of erased sessions would be taken.",
+            hint="Put erasure_key back into the data directory, or set ERASURE_KEY to what it was.",
+            id="memoryhub.E014",
+        )
+    ]
+
+
 # The questions below ask the database, so they run with `check --database default` only.
 
 PGVECTOR = """
@@ -302,6 +320,7 @@ CHECKS: tuple[Callable[..., list[CheckMessage]], ...] = (
     metrics_token_is_long,
     public_hosts_use_https,
     logs_hold_no_content,
+    erasure_key_is_the_one,
     runtime_role_is_bound,
     runtime_role_owns_nothing,
     database_is_new_enough,

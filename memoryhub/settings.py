@@ -27,6 +27,8 @@ SECRET_KEY = env.str("SECRET_KEY", default="") or (
 )
 # Former keys: what they signed (sessions, subject tokens) stays valid until it ends by itself.
 SECRET_KEY_FALLBACKS = env.list("SECRET_KEY_FALLBACKS", default=[])
+# Recognises what was erased. Kept in the data directory; hubs on several hosts have to share one.
+ERASURE_KEY = env.str("ERASURE_KEY", default="")
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
 CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
 
@@ -295,6 +297,7 @@ SPECTACULAR_SETTINGS = {
         {"name": "Review", "description": "What waits for a person before an agent is shown it."},
         {"name": "Extraction", "description": "How conversations are read for facts, and what was given up on."},
         {"name": "Subjects", "description": "The people remembered."},
+        {"name": "Erasure", "description": "Removing a person's memory or a part of it, and proving it."},
         {"name": "Tokens", "description": "Short-lived credentials that are good for one person."},
         {"name": "Audit", "description": "Who did what."},
     ],

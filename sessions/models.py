@@ -114,6 +114,7 @@ class Turn(models.Model):
     )
     withheld_at = models.DateTimeField(null=True, blank=True, help_text="Kept, but never surfaced nor extracted from.")
     withheld_reason = models.CharField(max_length=40, blank=True, default="", help_text="A code.")
+    erased_at = models.DateTimeField(null=True, blank=True, help_text="When a statement was taken out of it.")
 
     class Meta:
         constraints: ClassVar = [

@@ -11,6 +11,7 @@ from django.db.models import Max
 from django.utils import timezone
 
 from audit.actors import Actor
+from audit.erasure.tombstones import Erased, refuse_erased
 from audit.services import record
 from memoryhub.access.policy import WorkspacePolicy
 from memoryhub.access.screening import Screening, kinds_of
@@ -102,6 +103,16 @@ def subject_get_or_create(*, workspace_id: UUID, external_id: str) -> Subject:
     return Subject.objects.get(workspace_id=workspace_id, external_id=external_id)
 
 
+def _known_subject(workspace_id: UUID, external_id: str) -> Subject | None:
+    """The subject, held until the end of the transaction against being erased: who erases waits for who writes."""
+    table = Subject._meta.db_table
+    found = Subject.objects.raw(
+        f"select * from {table} where workspace_id = %s and external_id = %s for key share",  # noqa: S608 - ours
+        [workspace_id, external_id],
+    )
+    return next(iter(found), None)
+
+
 def turns_record(
     *,
     workspace_id: UUID,
@@ -122,9 +133,19 @@ def turns_record(
     from.
 
     Raises SessionOfAnother when the session exists under another subject or agent, TurnConflict when an index or id
-    is taken by other content; nothing is written then. While recording is paused for the subject nothing is kept.
+    is taken by other content, Erased for what was erased; nothing is written then. While recording is paused for the
+    subject nothing is kept.
     """
-    subject = subject_get_or_create(workspace_id=workspace_id, external_id=user_id)
+    subject = _known_subject(workspace_id, user_id)
+    refuse_erased(
+        workspace_id=workspace_id,
+        user_id=user_id,
+        session_id=session_id,
+        subject_id=subject.id if subject else None,
+        known_since=subject.created_at if subject else None,
+        dated=[turn.occurred_at for turn in turns if turn.occurred_at],
+    )
+    subject = subject or subject_get_or_create(workspace_id=workspace_id, external_id=user_id)
     if subject.recording_paused_at:
         record(actor, "turns.recorded", subject, subject=subject.id, reason="recording_paused", data={"recorded": 0})
         return Recorded(session_id=session_id, turns=(), recorded=0, duplicates=0, paused=True)
@@ -272,7 +293,7 @@ def _place(session: Session, turns: Sequence[TurnInput], now: datetime) -> tuple
     client_ids = [turn.client_id for turn in turns if turn.client_id is not None]
     next_index = 0
     if session.turn_count:
-        known = session.turns.only("id", "index", "client_id", "digest", "session_id", "findings")
+        known = session.turns.only("id", "index", "client_id", "digest", "session_id", "findings", "erased_at")
         if indexes:
             by_index = {turn.index: turn for turn in known.filter(index__in=indexes)}
         if client_ids:
@@ -290,6 +311,8 @@ def _place(session: Session, turns: Sequence[TurnInput], now: datetime) -> tuple
             if there is not None and turn.client_id is not None and there.client_id != turn.client_id:
                 raise TurnConflict(f"{path}.turn_index", "This turn_index is taken by a turn with another id.")
         if there is not None:
+            if there.erased_at:
+                raise Erased(path, "What this turn said was erased.")
             if bytes(there.digest) != turn.digest:
                 taken_by = "id" if turn.client_id is not None else "turn_index"
                 raise TurnConflict(f"{path}.{taken_by}", f"This {taken_by} was recorded with other content.")

@@ -3,9 +3,16 @@
 from datetime import date
 from uuid import UUID, uuid4
 
+from django.utils import timezone
+
 from audit.actors import Actor
+from audit.erasure import tombstones
+from audit.erasure.ledger import Line
+from audit.erasure.models import Erasure, ErasureState, ErasureTrace
+from audit.registry import Stone
 from facts.models import ErasedEvidence, Extraction, ExtractionBatch, ExtractionDay, FactType
 from facts.services import FactInput, Written, facts_record
+from facts.visibility import policy_of
 from facts.working_memory import MemoryRequest, Viewpoint, working_memory
 from memoryhub.access.models import Agent, MemoryMode, Role, Workspace
 from memoryhub.access.people import invitation_create, user_create
@@ -49,7 +56,8 @@ def learn(agent: Agent, content: str, *, user: str = "alice", **fact: object) ->
 
 
 def viewpoint(agent: Agent, mode: MemoryMode = MemoryMode.FULL) -> Viewpoint:
-    return Viewpoint(agent.workspace_id, "english", Actor.agent(agent.id), agent.id, mode)
+    policy = policy_of(agent.workspace_id)
+    return Viewpoint(agent.workspace_id, "english", Actor.agent(agent.id), agent.id, mode, policy=policy)
 
 
 def embed_all(workspace_id: UUID) -> None:
@@ -80,4 +88,29 @@ def fill_workspace(workspace: Workspace, actor: Actor) -> Subject:
         )
         ExtractionDay.objects.create(workspace=workspace, day=date(2026, 3, 1), model="patterns")
         ErasedEvidence.objects.create(workspace=workspace, subject=subject, turn=recorded.turns[0])
+        erasure_sample(subject)
     return subject
+
+
+def ledger_line() -> Line:
+    """An erasure of somebody who is not there."""
+    return Line(uuid4(), uuid4(), uuid4(), "subject", timezone.now(), "subject_request")
+
+
+def erasure_sample(subject: Subject) -> Erasure:
+    """An erasure that left something, in the transaction of the subject's workspace."""
+    erasure = Erasure.objects.create(
+        workspace_id=subject.workspace_id,
+        subject_id=subject.id,
+        kind="session",
+        target=uuid4(),
+        state=ErasureState.PARTIAL,
+        reason="subject_request",
+        actor_kind="command",
+        actor_id="tests",
+        erased={"sessions": {"turn": 1}},
+    )
+    ErasureTrace.objects.create(erasure=erasure, workspace_id=subject.workspace_id, ids=b"")
+    stone = Stone(tombstones.of_session(subject.workspace_id, f"erased-{subject.id}"))
+    tombstones.lay(workspace_id=subject.workspace_id, erasure_id=erasure.id, stones=[stone])
+    return erasure

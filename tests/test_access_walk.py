@@ -29,10 +29,12 @@ from django.test import Client
 from django.urls import URLPattern, URLResolver, clear_url_caches, get_resolver, include, path, set_urlconf
 from django.utils import timezone
 from django.views.decorators.http import require_GET
-from memory_samples import fill_workspace, learn, say, viewpoint
+from memory_samples import erasure_sample, fill_workspace, learn, say, viewpoint
 
 from audit.actors import Actor
+from audit.erasure.services import Plan
 from audit.models import Entry
+from audit.registry import Scope as Scope_
 from facts.models import Extraction, ExtractionState, Fact, Source
 from facts.services import fact_correct
 from facts.working_memory import MemoryRequest, working_memory
@@ -44,6 +46,7 @@ from memoryhub.access.services import agent_get_or_create, key_create, key_revok
 from memoryhub.access.tokens import TOKEN_SCOPES, new_token, write_token
 from memoryhub.console.access import permission_required
 from memoryhub.core.tenancy import in_workspace
+from memoryhub.erasing import confirmation_of
 from sessions.models import Session, Subject, TurnRole
 
 ANYBODY, SIGNED_IN, NOBODY = "anybody", "any person who is signed in", "nobody: it is always 404"
@@ -119,6 +122,12 @@ BODIES: dict[tuple[str, str], Callable[[Ids], dict[str, Any]]] = {
     ("POST", "subject-pause"): lambda i: {"what": ["recording"]},
     ("POST", "subject-resume"): lambda i: {"what": ["recording"]},
     ("POST", "subject-tokens"): lambda i: {"user_id": i["user"]},
+    ("POST", "erasure-plan"): lambda i: {},
+    ("POST", "subject-erasures"): lambda i: {
+        "confirm": confirmation_of(Plan(Scope_(UUID(i["subject_id"])), {}), workspace_id=UUID(i["workspace_id"]))
+    },
+    ("POST", "fact-erase"): lambda i: {},
+    ("POST", "erasure-retry"): lambda i: {},
     ("POST", "dead-letters-replay"): lambda i: {"ids": [i["extraction_id"]]},
     ("POST", "dead-letter-replay"): lambda i: {},
 }
@@ -155,6 +164,8 @@ def form(ids: Ids) -> dict[str, str]:
         "versions": ids["version_id"],
         "key": ids["key_id"],
         "session": ids["session_id"],
+        "statement": "span",
+        "phrase": "tried",
     }
 
 
@@ -348,6 +359,8 @@ def _tenant(slug: str, actor: Actor) -> Tenant:
         )
         ids = {
             "workspace": slug,
+            "workspace_id": workspace.id,
+            "erasure_id": erasure_sample(subject).id,
             "user": user,
             "session_name": session,
             "subject_id": subject.id,

@@ -42,6 +42,12 @@ CALLS: list[tuple[str, str, Any, Scope]] = [
     ("POST", f"/subjects/{SOME_ID}/unrestrict", {}, Scope.SUBJECTS_MANAGE),
     ("POST", f"/subjects/{SOME_ID}/pause", {"what": ["recording"]}, Scope.SUBJECTS_MANAGE),
     ("POST", f"/subjects/{SOME_ID}/resume", {"what": ["recording"]}, Scope.SUBJECTS_MANAGE),
+    ("POST", f"/subjects/{SOME_ID}/erasures/plan", {}, Scope.SUBJECTS_MANAGE),
+    ("POST", f"/subjects/{SOME_ID}/erasures", {"confirm": "none"}, Scope.SUBJECTS_MANAGE),
+    ("POST", f"/facts/{SOME_ID}/erase", {}, Scope.SUBJECTS_MANAGE),
+    ("GET", "/erasures", None, Scope.SUBJECTS_MANAGE),
+    ("GET", f"/erasures/{SOME_ID}", None, Scope.SUBJECTS_MANAGE),
+    ("POST", f"/erasures/{SOME_ID}/retry", {}, Scope.SUBJECTS_MANAGE),
     ("POST", "/subject-tokens", {"user_id": "maria"}, Scope.TOKENS_CREATE),
     ("GET", "/review", None, Scope.FACTS_REVIEW),
     ("POST", f"/review/{SOME_ID}/approve", {}, Scope.FACTS_REVIEW),
@@ -59,7 +65,7 @@ CALLS: list[tuple[str, str, Any, Scope]] = [
 CALL_NAMES = [f"{method} {path.replace(SOME_ID, 'id')}" for method, path, _, _ in CALLS]
 
 FACTS_ONLY = ("/facts", "/recalls", "/review")
-NO_MEMORY = ("/subjects", "/audit", "/extractions", "/dead-letters", "/replays")
+NO_MEMORY = ("/subjects", "/erasures", "/audit", "/extractions", "/dead-letters", "/replays")
 
 
 def client_of(workspace: Workspace, actor: Actor, *, scopes: list[Scope], mode: MemoryMode | None = None) -> Any:

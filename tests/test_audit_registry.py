@@ -71,7 +71,7 @@ def test_residue_is_found_by_id_and_by_canary():
     with in_workspace(uuid7()):
         entry = record(AGENT, "fact.corrected", ("fact", "canary-7"), subject=subject_id, commit={"content": "x"})
         found = list(AuditStore().residue(subject_id, ["canary-7"]))
-    assert {residue.found_by for residue in found} == {"subject id", "canary"}
+    assert {residue.found_by for residue in found} == {"id", "text"}
     assert str(entry.id) in {residue.id for residue in found}
 
 

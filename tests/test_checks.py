@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 from django.core.checks import Error, Warning, run_checks
 from django.db import connections
+from memory_samples import ledger_line
 
+from audit.erasure import ledger
 from memoryhub import checks
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -300,3 +302,11 @@ def test_each_message_has_an_id_of_its_own_a_hint_and_a_line_in_the_docs():
     assert len(ids) == len(set(ids)) == source.count("hint=")
     documented = re.findall(r"^\| `(memoryhub\.[EW]\d{3})`", (ROOT / "docs" / "operations.md").read_text(), re.M)
     assert sorted(documented) == sorted(ids)
+
+
+def test_another_key_than_the_ledger_was_written_with_is_told(settings, sound):
+    assert "memoryhub.E014" not in found(checks.erasure_key_is_the_one)
+    ledger.append(ledger_line())
+    assert "memoryhub.E014" not in found(checks.erasure_key_is_the_one)
+    settings.ERASURE_KEY = "another"
+    assert isinstance(found(checks.erasure_key_is_the_one)["memoryhub.E014"], Error)

@@ -33,6 +33,8 @@ def extractor(claude: LoopbackClaude, settings: Any) -> ClaudeExtractor:
     settings.EXTRACT_BATCH_GATHER_SECONDS = 0
     settings.EXTRACT_BATCH_POLL_SECONDS = 0
     settings.EXTRACT_MAX_ATTEMPTS = 3
+    # What failed is tried again when a test says so, and not after a random moment.
+    settings.EXTRACT_BACKOFF_SECONDS = settings.EXTRACT_BACKOFF_MAX_SECONDS = 1e6
     return ClaudeExtractor(api_key=claude.key, base_url=claude.url)
 
 

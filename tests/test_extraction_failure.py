@@ -341,7 +341,8 @@ def leave(name: str) -> breaker.Leave:
 
 
 def let_pause_pass(name: str) -> None:
-    ExtractorState.objects.filter(name=name).update(open_until=timezone.now() - timedelta(seconds=1))
+    # The database's now() is when the test's transaction began.
+    ExtractorState.objects.filter(name=name).update(open_until=timezone.now() - timedelta(hours=1))
 
 
 @pytest.mark.parametrize("code", sorted(set(CODES) - PROVIDER - BLOCKED))
@@ -370,8 +371,19 @@ def test_an_unused_probe_is_given_to_the_next_and_a_lost_one_too(db: None, setti
     breaker.hand_back(leave("x"))
     assert leave("x").probe is not None
     assert enter("x") is None
-    ExtractorState.objects.update(probe_until=timezone.now() - timedelta(seconds=1))
+    ExtractorState.objects.update(probe_until=timezone.now() - timedelta(hours=1))
     assert leave("x").probe is not None
+
+
+def test_who_succeeds_a_worker_that_died_probing_may_probe(db: None, settings: Any) -> None:
+    settings.EXTRACT_BREAKER_FAILURES = 1
+    report(leave("x"), "overloaded")
+    let_pause_pass("x")
+    assert enter("x", worker="host:one") is not None
+    breaker.reset("x", worker="host:two")
+    assert enter("x", worker="host:two") is None
+    breaker.reset("x", worker="host:one")
+    assert enter("x", worker="host:one") is not None
 
 
 def test_of_many_workers_exactly_one_probes(hub_db: str, settings: Any) -> None:

@@ -9,6 +9,8 @@ from django.db import connections
 from memory_samples import embed_all, say, viewpoint
 
 from audit.models import Entry
+from facts.models import Recall
+from facts.search import SearchRequest, memory_search
 from facts.working_memory import MemoryRequest, working_memory
 from memoryhub.access.models import Agent, Workspace
 from memoryhub.access.policy import Treatment, WorkspacePolicy, differences
@@ -117,6 +119,16 @@ def test_what_is_quarantined_is_kept_and_shown_to_nobody(
     assert KEY not in memory.block and "We deploy Mondays." in memory.block
     found = api.send("POST", "/search", {"user_id": "maria", "query": "deploy key", "kinds": ["turn"]}).json()
     assert KEY not in json.dumps(found) and len(found["hits"]) == 1
+
+
+def test_what_is_asked_with_is_screened_as_what_is_told(hub_db: str, agent: Agent, workspace: Workspace) -> None:
+    say(agent, "Hello.", user="maria")
+    working_memory(view=viewpoint(agent), ask=MemoryRequest("maria", f"Is {CARD} my card?", "s2"))
+    memory_search(view=viewpoint(agent), ask=SearchRequest("maria", f"the card {CARD}"))
+    with in_workspace(workspace.id):
+        messages = list(Recall.objects.order_by("at").values_list("message", flat=True))
+    assert messages == ["Is [redacted: payment card] my card?", "the card [redacted: payment card]"]
+    assert CARD not in everything_kept()
 
 
 def test_ordinary_talk_is_kept_as_it_was_said(agent: Agent) -> None:

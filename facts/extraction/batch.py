@@ -53,8 +53,9 @@ ITEM_ERRORS = {
 class BatchWork:
     """Sends, asks after and applies batches, one thing at a time in a thread of its own."""
 
-    def __init__(self, extractor: BatchExtractor) -> None:
+    def __init__(self, extractor: BatchExtractor, *, worker: str) -> None:
         self.extractor = extractor
+        self.worker = worker
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="batches")
         self._round: Future[int] | None = None
         self._began_at = float("-inf")
@@ -81,36 +82,44 @@ class BatchWork:
 
     def _look_after_all(self, workspaces: Sequence[UUID]) -> int:
         try:
-            return look_after_batches(self.extractor, workspaces)
+            return look_after_batches(self.extractor, workspaces, worker=self.worker)
         except (OperationalError, InterfaceError):
             connection.close()
             raise
 
 
-def look_after_batches(extractor: BatchExtractor, workspaces: Sequence[UUID]) -> int:
+def look_after_batches(extractor: BatchExtractor, workspaces: Sequence[UUID], *, worker: str = "") -> int:
     """One round: take each open batch a step further, and send what has gathered. Returns how many batches moved.
 
     Stops at the first failure of the provider, which the breaker is told of; what was begun goes on next time.
     """
     if extractor.problem():
         return 0
-    leave = breaker.enter(extractor.name)
+    leave = breaker.enter(extractor.name, worker=worker)
     if leave is None:
         return 0
     moved = 0
+    asked = False
     code, retry_after = "", None
     began = timezone.now()
     try:
         for workspace_id in workspaces:
             while (batch := _claim(workspace_id, began)) is not None:
+                asked = True
                 moved += _take_further(extractor, batch, workspaces)
             if settings.EXTRACT_BATCH:
-                moved += submit(extractor, workspace_id)
+                sent = submit(extractor, workspace_id)
+                asked, moved = asked or bool(sent), moved + sent
     except ExtractionFailed as failure:
+        asked = True
         code, retry_after = failure.code, failure.retry_after
         log.warning("extraction.batch_failed", reason=failure.code)
     finally:
-        breaker.report(leave, code, retry_after=retry_after)
+        # Where nothing was asked, nothing was learned of the provider.
+        if asked:
+            breaker.report(leave, code, retry_after=retry_after)
+        else:
+            breaker.hand_back(leave)
     return moved
 
 
@@ -180,9 +189,7 @@ def _gather(workspace_id: UUID) -> tuple[ExtractionBatch | None, list[Window], d
     ):
         return None, [], {}
     batch = ExtractionBatch.objects.create(workspace_id=workspace_id, size=0, leased_until=now + LEASE)
-    for row in rows:
-        row.batch = batch
-    taken = take(rows, worker=WORKER, now=now, until=now + ANSWERED_WITHIN)
+    taken = take(rows, worker=WORKER, now=now, until=now + ANSWERED_WITHIN, batch=batch)
     windows = []
     for row in taken:
         window = load_window(row)

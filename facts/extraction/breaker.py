@@ -16,7 +16,7 @@ from facts.extraction.interface import BLOCKED, PROVIDER
 from facts.models import ExtractorState
 from memoryhub.core.observability import metrics
 
-PROBE_SECONDS = 300  # after which a probe that was never reported is given to another worker
+PROBE_SECONDS = 300  # after which a probe is given to another worker, if its own never came back nor a successor
 
 State = Literal["closed", "open", "half_open"]
 
@@ -49,8 +49,8 @@ def standing(name: str) -> Standing:
     return Standing(*row) if row else Standing("closed", "", "")
 
 
-def enter(name: str) -> Leave | None:
-    """Leave to ask, or None while the provider is left alone. A probe has to be reported or handed back."""
+def enter(name: str, *, worker: str = "") -> Leave | None:
+    """Leave for `worker` to ask; None while the provider is left alone. A probe has to be reported or handed back."""
     now_is = standing(name).state
     if now_is == "closed":
         return Leave(name)
@@ -58,9 +58,9 @@ def enter(name: str) -> Leave | None:
         return None
     token = uuid4()
     changed = _execute(
-        "update facts_extractorstate set probe = %s, probe_until = now() + make_interval(secs => %s)"
+        "update facts_extractorstate set probe = %s, probe_by = %s, probe_until = now() + make_interval(secs => %s)"
         " where name = %s and open_until <= now() and (probe is null or probe_until <= now())",
-        [token, PROBE_SECONDS, name],
+        [token, worker, PROBE_SECONDS, name],
     )
     return Leave(name, token) if changed else None
 
@@ -97,8 +97,13 @@ def report(leave: Leave, code: str = "", *, retry_after: float | None = None) ->
         metrics.breaker_changed("extractor", is_open=standing(leave.name).state != "closed")
 
 
-def reset(name: str) -> None:
-    """Ask again soon: a worker has started, perhaps with another key. What was wrong stays named until it is mended."""
+def reset(name: str, *, worker: str = "") -> None:
+    """`worker` has started, perhaps with another key: ask again soon. What was wrong stays named until it is mended.
+
+    A probe of its predecessor, who died with it, is free again.
+    """
+    if worker:
+        _execute("update facts_extractorstate set probe = null where name = %s and probe_by = %s", [name, worker])
     _execute(
         "update facts_extractorstate set open_until = now(), probe = null where name = %s and blocked <> ''", [name]
     )

@@ -1,20 +1,20 @@
 """Who reads which window: attempts are counted before the work, results written only by who still holds the lease."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID, uuid4
 
 from django.conf import settings
-from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 
 from audit.actors import Actor
 from audit.services import record
 from facts.extraction.interface import CODES, SPLIT
 from facts.extraction.windows import EXTRACTING, may_be_read
-from facts.models import OPEN_STATES, Extraction, ExtractionState
+from facts.models import OPEN_STATES, Extraction, ExtractionBatch, ExtractionState
 from memoryhub.core.observability import metrics
 from memoryhub.core.tenancy import in_workspace
 
@@ -23,6 +23,8 @@ SUSPECT_DEATHS = 2
 """A window during which the worker ended as often as this is read alone, so that it takes no other down with it."""
 # A death is counted when the window is taken again: one that waits for that counts too.
 SUSPECT = Q(deaths__gte=SUSPECT_DEATHS) | Q(state=ExtractionState.RUNNING, deaths=SUSPECT_DEATHS - 1)
+
+PEOPLE_AT_ONCE = 64
 
 WORKER_DIED = "worker_died"
 INTERNAL_ERROR = "internal_error"
@@ -53,11 +55,15 @@ def claim_windows(
     """
     with in_workspace(workspace_id):
         now = timezone.now()
-        rows = _claimable(workspace_id, now)
-        rows = rows.filter(SUSPECT if suspects else ~SUSPECT)
+        ready = _ready(workspace_id, now, suspects=suspects)
         if split_only and not suspects:
-            rows = rows.filter(error__in=SPLIT)
-        claimed = list(rows.select_for_update(skip_locked=True, of=("self",)).order_by("next_attempt_at", "id")[:most])
+            ready = ready.filter(error__in=SPLIT)
+        claimed: list[Extraction] = []
+        for some in _first_of_each_person(ready):
+            free = ready.filter(pk__in=some).select_for_update(skip_locked=True).order_by("next_attempt_at", "id")
+            claimed += free[: most - len(claimed)]
+            if len(claimed) == most:
+                break
         taken = take(claimed, worker=worker, now=now, until=now + timedelta(seconds=settings.EXTRACT_LEASE_SECONDS))
         return [
             Claim(row.id, row.workspace_id, row.subject_id, row.lease, row.attempts, alone=suspects)
@@ -69,27 +75,47 @@ def claim_windows(
 def suspects_wait(workspace_id: UUID) -> bool:
     """Whether a window is due that has to be read alone."""
     with in_workspace(workspace_id):
-        return _claimable(workspace_id, timezone.now()).filter(SUSPECT).exists()
+        return any(_first_of_each_person(_ready(workspace_id, timezone.now(), suspects=True)))
 
 
-def _claimable(workspace_id: UUID, now: datetime) -> QuerySet[Extraction]:
-    earlier = Extraction.objects.filter(
-        subject=OuterRef("subject"), id__lt=OuterRef("id"), state__in=OPEN_STATES, session__agent__mode__in=EXTRACTING
-    )
+def _ready(workspace_id: UUID, now: datetime, *, suspects: bool) -> QuerySet[Extraction]:
+    """Windows whose time has come, whoever else may have to be waited for; those that may kill their worker, or not."""
     waits = Q(state__in=(ExtractionState.DUE, ExtractionState.FAILED), next_attempt_at__lte=now)
     abandoned = Q(state=ExtractionState.RUNNING, leased_until__lt=now, batch__isnull=True)
-    return Extraction.objects.filter(
-        waits | abandoned,
-        ~Exists(earlier),
-        may_be_read(session="session__"),
-        workspace_id=workspace_id,
-        state__in=OPEN_STATES,
-    )
+    kind = Q(SUSPECT, deaths__gte=1) if suspects else ~SUSPECT
+    return Extraction.objects.filter(waits | abandoned, kind, workspace_id=workspace_id, state__in=OPEN_STATES)
 
 
-def take(rows: Sequence[Extraction], *, worker: str, now: datetime, until: datetime) -> list[Extraction]:
+def _first_of_each_person(ready: QuerySet[Extraction]) -> Iterator[list[UUID]]:
+    """Of `ready` those before which nothing of their person has to be read, and that may be read, a few people at once.
+
+    In steps over one table each: as one statement it takes seconds whenever the planner knows little of the tables,
+    which is the case when much was said just now.
+    """
+    passed: set[UUID] = set()
+    while True:
+        oldest = ready.exclude(subject_id__in=passed).order_by("next_attempt_at", "id")
+        people = set(oldest.values_list("subject_id", flat=True)[:PEOPLE_AT_ONCE])
+        if not people:
+            return
+        firsts = (
+            Extraction.objects.filter(subject_id__in=people, state__in=OPEN_STATES, session__agent__mode__in=EXTRACTING)
+            .order_by("subject_id", "id")
+            .distinct("subject_id")
+            .values_list("pk", flat=True)
+        )
+        may = ready.filter(may_be_read(session="session__"), pk__in=list(firsts)).values_list("pk", flat=True)
+        if some := list(may):
+            yield some
+        passed |= people
+
+
+def take(
+    rows: Sequence[Extraction], *, worker: str, now: datetime, until: datetime, batch: ExtractionBatch | None = None
+) -> list[Extraction]:
     """Make locked rows one's own, in the caller's transaction; those out of attempts become dead letters."""
-    taken = []
+    taken, died = [], []
+    lease = uuid4()
     for row in rows:
         if row.state == ExtractionState.RUNNING:
             row.deaths += 1
@@ -97,14 +123,21 @@ def take(rows: Sequence[Extraction], *, worker: str, now: datetime, until: datet
         if row.attempts >= settings.EXTRACT_MAX_ATTEMPTS:
             bury(row, now)
             continue
+        if row.state == ExtractionState.RUNNING:
+            died.append(row.pk)
         row.attempts += 1
         row.state = ExtractionState.RUNNING
-        row.lease = uuid4()
-        row.leased_by = worker
-        row.leased_until = until
+        row.lease, row.leased_by, row.leased_until, row.batch = lease, worker, until, batch
         taken.append(row)
-    Extraction.objects.bulk_update(
-        taken, ["attempts", "deaths", "error", "state", "lease", "leased_by", "leased_until", "batch", "known_handles"]
+    if died:
+        Extraction.objects.filter(pk__in=died).update(deaths=F("deaths") + 1, error=WORKER_DIED)
+    Extraction.objects.filter(pk__in=[row.pk for row in taken]).update(
+        attempts=F("attempts") + 1,
+        state=ExtractionState.RUNNING,
+        lease=lease,
+        leased_by=worker,
+        leased_until=until,
+        batch=batch,
     )
     return taken
 

@@ -14,7 +14,7 @@ import structlog
 from django.conf import settings
 from django.utils import timezone
 
-from audit.services import record
+from audit.services import entries_together, record
 from facts.extraction import breaker
 from facts.extraction.claims import ACTOR, Claim, held, prolong, release, retry_or_bury
 from facts.extraction.cost import cost_of, count_day
@@ -30,6 +30,7 @@ from facts.extraction.interface import (
     Window,
 )
 from facts.extraction.windows import EXTRACTING, TESTIFYING, halved, has_something_to_read, load_window
+from facts.forgetting import not_erased
 from facts.models import Extraction, ExtractionState, Fact
 from facts.services import FactInput, Written, facts_record
 from memoryhub.core.observability import metrics
@@ -115,33 +116,34 @@ def apply(claim: Claim, extracted: Extracted, *, elapsed_ms: float = 0.0, batche
             release(row)
             _count_day(row, extracted.usage, extracted.model, cost, batched=batched, failed=False)
             return Applied("waits")
-        counts = _counts(write_facts(row, subject, extracted), extracted)
-        row.state = ExtractionState.DONE
-        row.error = ""
-        row.lease, row.leased_by, row.leased_until = None, "", None
-        row.model, row.prompt_version = extracted.model, extracted.prompt_version
-        row.request_id = extracted.request_id[:100]
-        row.counts = counts
-        row.finished_at = timezone.now()
-        row.save()
-        record(
-            ACTOR,
-            "extraction.done",
-            row,
-            subject=row.subject_id,
-            session=row.session_id,
-            data={
-                "extraction_id": row.id,
-                "first_index": row.first_index,
-                "last_index": row.last_index,
-                "attempts": row.attempts,
-                "input_tokens": row.input_tokens,
-                "output_tokens": row.output_tokens,
-                "elapsed_ms": elapsed_ms,
-                **counts,
-            }
-            | ({"model": extracted.model.replace("@", ":")[:128]} if extracted.model else {}),
-        )
+        with entries_together():
+            counts = _counts(write_facts(row, subject, extracted), extracted)
+            row.state = ExtractionState.DONE
+            row.error = ""
+            row.lease, row.leased_by, row.leased_until = None, "", None
+            row.model, row.prompt_version = extracted.model, extracted.prompt_version
+            row.request_id = extracted.request_id[:100]
+            row.counts = counts
+            row.finished_at = timezone.now()
+            row.save()
+            record(
+                ACTOR,
+                "extraction.done",
+                row,
+                subject=row.subject_id,
+                session=row.session_id,
+                data={
+                    "extraction_id": row.id,
+                    "first_index": row.first_index,
+                    "last_index": row.last_index,
+                    "attempts": row.attempts,
+                    "input_tokens": row.input_tokens,
+                    "output_tokens": row.output_tokens,
+                    "elapsed_ms": elapsed_ms,
+                    **counts,
+                }
+                | ({"model": extracted.model.replace("@", ":")[:128]} if extracted.model else {}),
+            )
         _count_day(row, extracted.usage, extracted.model, cost, batched=batched, failed=False)
     metrics.EXTRACTION_ATTEMPTS.labels("done").inc()
     return Applied("done", sum(counts.values()) - counts.get("discarded", 0))
@@ -185,7 +187,8 @@ def write_facts(row: Extraction, subject: Subject, extracted: Extracted) -> list
             erased_evidence__isnull=True,
         ).select_related("session")
     }
-    stated = [fact for fact in extracted.facts if fact.turn_index in turns]
+    read = [(fact, turns[fact.turn_index]) for fact in extracted.facts if fact.turn_index in turns]
+    stated = not_erased(read, subject=subject)
     replaced = _facts_by_handle(subject, [fact.replaces for fact in stated if fact.replaces])
     return facts_record(
         subject=subject,
@@ -193,6 +196,7 @@ def write_facts(row: Extraction, subject: Subject, extracted: Extracted) -> list
         actor=ACTOR,
         agent_id=row.session.agent_id,
         extracted_by=extracted.extracted_by,
+        locked=True,
     )
 
 

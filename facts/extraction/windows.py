@@ -92,10 +92,9 @@ def plan_sessions(sessions: Sequence[Session]) -> list[Extraction]:
     """The windows of what is unread in `sessions`, which the caller has locked; in the caller's transaction."""
     windows = unread_windows(sessions)
     Extraction.objects.bulk_create(windows)
-    for session in sessions:
-        session.extract_due_at = None
-        session.turns_planned = session.turn_count
-    Session.objects.bulk_update(sessions, ["extract_due_at", "turns_planned"])
+    Session.objects.filter(pk__in=[session.pk for session in sessions]).update(
+        extract_due_at=None, turns_planned=F("turn_count")
+    )
     return windows
 
 

@@ -23,6 +23,7 @@ log = structlog.get_logger(__name__)
 
 REST_SECONDS = 0.2
 PLAN_SECONDS = 1.0
+CLAIM_SECONDS = 0.2  # looking for windows costs as much for one as for several
 DATABASE_AWAY = (OperationalError, InterfaceError)
 
 
@@ -36,10 +37,10 @@ class Worker:
         self._pool = ThreadPoolExecutor(self.concurrency, thread_name_prefix="extract")
         self._running: dict[Future[str], claims.Claim] = {}
         self._unreturned: list[claims.Claim] = []
-        self._planned_at = float("-inf")
+        self._planned_at = self._claimed_at = float("-inf")
         self._took_over = False
         self._turn = 0
-        self._batches = BatchWork(extractor) if isinstance(extractor, BatchExtractor) else None
+        self._batches = BatchWork(extractor, worker=name) if isinstance(extractor, BatchExtractor) else None
         self._sends_batches = settings.EXTRACT_BATCH and self._batches is not None
 
     def step(self) -> bool:
@@ -47,7 +48,7 @@ class Worker:
         workspaces = list(Workspace.objects.order_by("id").values_list("pk", flat=True))
         if not self._took_over:
             self._warm_up()
-            breaker.reset(self.extractor.name)
+            breaker.reset(self.extractor.name, worker=self.name)
             for workspace_id in workspaces:
                 claims.take_over(workspace_id, worker=self.name)
             self._took_over = True
@@ -91,10 +92,13 @@ class Worker:
         free = self.concurrency - len(self._running)
         if not free or any(claim.alone for claim in self._running.values()):
             return 0
+        if self._running and time.monotonic() - self._claimed_at < CLAIM_SECONDS:
+            return 0
+        self._claimed_at = time.monotonic()
         if problem := self.extractor.problem():
             breaker.report(breaker.Leave(self.extractor.name), problem)
             return 0
-        leave = breaker.enter(self.extractor.name)
+        leave = breaker.enter(self.extractor.name, worker=self.name)
         if leave is None:
             return 0
         if leave.probe is not None:

@@ -19,6 +19,8 @@ from django.views import defaults
 from rest_framework import exceptions, status
 from rest_framework.response import Response
 
+from audit.erasure.services import AlreadyErasing, ErasureError
+from audit.erasure.tombstones import Erased
 from facts.exceptions import (
     FactError,
     NotPossible,
@@ -137,6 +139,12 @@ def exception_handler(exc: Exception, context: Mapping[str, Any]) -> Response | 
                 body = error_body(code, exc.message, {exc.field: [exc.message]})
                 return Response(body, status=status_code, headers=headers)
         return None
+    if isinstance(exc, ErasureError):
+        busy = isinstance(exc, AlreadyErasing)
+        body = error_body("erasing" if busy else "not_found", exc.message, {exc.field: [exc.message]})
+        return Response(body, status=status.HTTP_409_CONFLICT if busy else status.HTTP_404_NOT_FOUND)
+    if isinstance(exc, Erased):
+        return Response(error_body("erased", exc.message, {exc.field: [exc.message]}), status=status.HTTP_410_GONE)
     if isinstance(exc, OperationalError | InterfaceError):
         # The class alone: a server's message may quote a row.
         logger.warning("database_unavailable", extra={"error": type(exc).__name__})

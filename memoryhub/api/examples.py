@@ -148,4 +148,8 @@ SUBJECT_TOKEN = sent(
     "For the tools of one conversation",
     {"user_id": "maria", "session_id": "chat-42", "scopes": ["memory:read", "facts:write"], "ttl": 900},
 )
+ERASURE_PLAN = sent("Count everything about a person", {})
+ERASURE = sent("Carry out what the plan showed", {"confirm": "eyJ3Ijoi…", "reason": "subject_request"})
+ERASURE_RETRY = sent("Try again", {})
+FACT_ERASE = sent("With the sentences that state it", {"statement": "span", "reason": "subject_request"})
 SUBJECT_PAUSE = sent("Record nothing more", {"what": ["recording"], "reason": "subject_request"})

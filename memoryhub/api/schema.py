@@ -44,6 +44,7 @@ MEANINGS = {
     403: "The key or token lacks the scope, the agent's memory mode forbids it, or surfacing is paused for the person.",
     404: "There is no such thing in this workspace, or not for the person that the subject token is for.",
     409: "What is there does not allow it.",
+    410: "What is written was erased: this session, or what this person said before then.",
     411: "The body was sent in chunks, without a Content-Length.",
     413: "The body, or a turn's content, is too large.",
     415: "The body is not sent as application/json.",

@@ -3,6 +3,14 @@
 from django.urls import path
 
 from memoryhub.api.views.audit import AuditExport, AuditLog
+from memoryhub.api.views.erasures import (
+    ErasureDetail,
+    ErasurePlans,
+    ErasureRetry,
+    Erasures,
+    FactErase,
+    SubjectErasures,
+)
 from memoryhub.api.views.extractions import (
     DeadLetterDetail,
     DeadLetterReplay,
@@ -51,6 +59,12 @@ urlpatterns = [
     path("subjects/<uuid:subject_id>/unrestrict", SubjectUnrestrict.as_view(), name="subject-unrestrict"),
     path("subjects/<uuid:subject_id>/pause", SubjectPause.as_view(), name="subject-pause"),
     path("subjects/<uuid:subject_id>/resume", SubjectResume.as_view(), name="subject-resume"),
+    path("subjects/<uuid:subject_id>/erasures/plan", ErasurePlans.as_view(), name="erasure-plan"),
+    path("subjects/<uuid:subject_id>/erasures", SubjectErasures.as_view(), name="subject-erasures"),
+    path("facts/<uuid:fact_id>/erase", FactErase.as_view(), name="fact-erase"),
+    path("erasures", Erasures.as_view(), name="erasures"),
+    path("erasures/<uuid:erasure_id>", ErasureDetail.as_view(), name="erasure"),
+    path("erasures/<uuid:erasure_id>/retry", ErasureRetry.as_view(), name="erasure-retry"),
     path("subject-tokens", SubjectTokens.as_view(), name="subject-tokens"),
     path("extractions", Extractions.as_view(), name="extractions"),
     path("extractions/<uuid:extraction_id>", ExtractionDetail.as_view(), name="extraction"),

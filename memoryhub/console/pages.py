@@ -33,7 +33,13 @@ NAVIGATION: tuple[tuple[str, tuple[NavItem, ...]], ...] = (
             NavItem("dead-letters", "Dead letters", "dead-letters", Permission.EXTRACTIONS_VIEW),
         ),
     ),
-    ("Governance", (NavItem("audit", "Audit log", "audit-log", Permission.AUDIT_READ),)),
+    (
+        "Governance",
+        (
+            NavItem("erasures", "Erasures", "erasures", Permission.SUBJECTS_ERASE),
+            NavItem("audit", "Audit log", "audit-log", Permission.AUDIT_READ),
+        ),
+    ),
     (
         "Workspace",
         (

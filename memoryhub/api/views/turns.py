@@ -50,7 +50,10 @@ class Turns(ApiView):
             201: OpenApiResponse(TurnsOut, description="Kept: a 201 is durable."),
             200: OpenApiResponse(TurnsOut, description="Nothing new was kept."),
             **errors(
-                404, 409, because={404: "There is no such recall.", 409: "Taken by other content, person or agent."}
+                404,
+                409,
+                410,
+                because={404: "There is no such recall.", 409: "Taken by other content, person or agent."},
             ),
         },
         examples=[examples.TURNS, examples.TOOL_TURNS, examples.TURNS_RECORDED],

@@ -17,6 +17,7 @@ from facts.retrieval.results import FactHit
 from facts.working_memory import MemoryRequest, Viewpoint, WorkingMemory, working_memory
 from memoryhub.access.models import Agent, MemoryMode, Workspace
 from memoryhub.access.permissions import Permission
+from memoryhub.access.policy import read_policy
 from memoryhub.console.access import ConsoleRequest, actor_of, permission_required
 from memoryhub.console.forms import FactFilter, PreviewForm, SubjectFilter
 from memoryhub.console.pages import page, wants_part
@@ -266,6 +267,7 @@ def _preview(request: ConsoleRequest, workspace: Workspace, subject: Subject, wa
             agent_id=agent.id if agent else None,
             mode=MemoryMode(agent.mode) if agent else MemoryMode.FULL,
             kind=RecallKind.PREVIEW,
+            policy=read_policy(workspace.policy),
         ),
         ask=asked,
     )

@@ -25,7 +25,8 @@ from memoryhub.core.observability.requests import current_request_id
 FIELDS = frozenset(
     {
         # who and where
-        "agent", "command", "key", "process", "request_id", "role", "session", "subject", "task", "user", "workspace",
+        "agent", "command", "erasure", "key", "process", "request_id", "role", "session", "store", "subject", "task",
+        "user", "workspace",
         # a request
         "method", "route", "status",
         # a piece of work

@@ -9,6 +9,7 @@ INVISIBLE = re.compile(
     "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f"
     "\ufeff\uffa0\U000e0000-\U000e0fff]"
 )
+_RUNS = re.compile(r"[\x00-\x7f]+|[^\x00-\x7f]")
 # Letters of other alphabets that look like ours, as they are used to slip past a filter.
 _LOOKALIKES = str.maketrans("аеорсухіјѕԁһӏοενκτρυ", "aeopcyxijsdhloevktpu")
 
@@ -34,15 +35,14 @@ def fold(text: str) -> Folded:
         return Folded(text.lower(), None)
     letters: list[str] = []
     places: list[int] = []
-    for place, character in enumerate(text):
-        if character.isascii():
-            letters.append(character.lower())
-            places.append(place)
-            continue
-        if INVISIBLE.match(character):
-            continue
-        for part in unicodedata.normalize("NFKD", character).casefold():
-            if not unicodedata.combining(part):
-                letters.append(part)
-                places.append(place)
+    for run in _RUNS.finditer(text):
+        place = run.start()
+        if run[0].isascii():
+            letters.append(run[0].lower())
+            places.extend(range(place, run.end()))
+        elif not INVISIBLE.match(run[0]):
+            for part in unicodedata.normalize("NFKD", run[0]).casefold():
+                if not unicodedata.combining(part):
+                    letters.append(part)
+                    places.append(place)
     return Folded("".join(letters).translate(_LOOKALIKES), tuple(places))

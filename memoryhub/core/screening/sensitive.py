@@ -67,9 +67,9 @@ from memoryhub.core.screening.folding import Folded, fold
 Place = tuple[int, int]
 Detector = Callable[[str], Iterator[Place]]
 
-# Where something that has check digits may be, and how far it may reach to both sides of that.
+# Where something that has check digits may be, and how far it, or what announces it, may reach to both sides of that.
 _DIGITS = re.compile(r"\d[ .-]?\d[ .-]?\d[ .-]?\d[ .-]?\d|\d\d[A-Za-z]\d\d")
-_REACH = 48
+_REACH = 64
 # Shorter words hold no key or token.
 _LONG_WORD = 20
 
@@ -133,45 +133,44 @@ _ANNOUNCED_IDS: dict[str, tuple[Callable[[str], bool], ...]] = {
     "ru": (inn.is_valid,),
     "gr": (amka.is_valid,),
 }
-_WORDS_FOR_IDS = {
-    "us": r"\bssn\b|social security",
-    "nl": r"\bbsn\b|burgerservicenummer",
-    "gb": r"\bnhs\b",
-    "be": r"numero national|rijksregister|registre national|nationaal nummer",
-    "cn": "身份证",
-    "mx": r"\bcurp\b",
-    "tr": r"kimlik|\bt\.?c\.? ",
-    "nordic": r"personnummer|fodselsnummer|personal identity number",
-    "dk": r"\bcpr\b",
-    "ro": r"\bcnp\b",
-    "bg": r"\begn\b|егн",
-    "cz": r"rodne cislo|\brc\b",
-    "hr": r"\boib\b",
-    "ie": r"\bppsn?\b",
-    "ca": r"\bsin\b|social insurance",
-    "au": r"\btfn\b|tax file",
-    "za": r"south african id|\bsa id\b",
-    "il": r"תעודת זהות|teudat zehut",
-    "kr": "주민",
-    "iberian": r"\bnif\b|contribuinte",
-    "cl": r"\brut\b|\brun\b",
-    "ar": r"\bcui[lt]\b",
-    "pl": r"\bpesel\b",
-    "india": r"aadhaa?r|आधार",
-    "de": r"steuer-?(?:id|identifikationsnummer)|\bidnr\b|\bidentifikationsnummer",
-    "br": r"\bcpf\b",
-    "ee": r"isikukood",
-    "ru": r"\bинн\b",
-    "gr": r"\bamka\b|αμκα",
+# Words that announce them, as they begin.
+_WORDS_FOR_IDS: dict[str, tuple[str, ...]] = {
+    "us": ("ssn", "social security"),
+    "nl": ("bsn", "burgerservicenummer"),
+    "gb": ("nhs",),
+    "be": ("numero national", "rijksregister", "registre national", "nationaal nummer"),
+    "cn": ("身份证",),
+    "mx": ("curp",),
+    "tr": ("kimlik", "tc ", "t.c. "),
+    "nordic": ("personnummer", "fodselsnummer", "personal identity number"),
+    "dk": ("cpr",),
+    "ro": ("cnp",),
+    "bg": ("egn", "егн"),
+    "cz": ("rodne cislo", "rc "),
+    "hr": ("oib",),
+    "ie": ("pps",),
+    "ca": ("sin ", "social insurance"),
+    "au": ("tfn", "tax file"),
+    "za": ("south african id", "sa id"),
+    "il": ("israeli id", "teudat zehut", "תעודת זהות"),
+    "kr": ("주민",),
+    "iberian": ("nif", "contribuinte"),
+    "cl": ("rut ", "run "),
+    "ar": ("cuit", "cuil"),
+    "pl": ("pesel",),
+    "india": ("aadhaar", "aadhar", "आधार"),
+    "de": ("steuer-id", "steuerid", "steuernummer", "idnr", "identifikationsnummer"),
+    "br": ("cpf",),
+    "ee": ("isikukood",),
+    "ru": ("инн",),
+    "gr": ("amka", "αμκα"),
 }
-_ANNOUNCED = re.compile(
-    "|".join(
-        f"(?P<{name}>{fold(words).text if not words.isascii() else words})" for name, words in _WORDS_FOR_IDS.items()
-    ),
-    re.IGNORECASE,
-)
+_ANNOUNCING: dict[str, tuple[str, ...]] = {
+    country: tuple(fold(word).text for word in words) for country, words in _WORDS_FOR_IDS.items()
+}
 _ANNOUNCED_REACH = 48
-_ID_LIKE = re.compile(r"(?<![0-9A-Za-z])[0-9A-Za-z](?:[ .\-/]?[0-9A-Za-z]){5,20}")
+# At most four letters stand before the first digit, or a word that leads to the number would be taken for a part of it.
+_ID_LIKE = re.compile(r"(?<![0-9A-Za-z])(?=[A-Za-z]{0,4}\d)[0-9A-Za-z](?:[ .\-/]?[0-9A-Za-z]){5,20}")
 
 
 def _library(plugin: type, *, edge: bool = True) -> list[re.Pattern[str]]:
@@ -219,6 +218,7 @@ _SECRETS: tuple[tuple[tuple[str, ...], list[re.Pattern[str]]], ...] = (
     ),
     (("github_pat_",), [re.compile(r"(?<![A-Za-z0-9_-])github_pat_[A-Za-z0-9_]{60,100}")]),
     (("npm_",), [re.compile(r"(?<![A-Za-z0-9_-])npm_[A-Za-z0-9]{36}(?![A-Za-z0-9])")]),
+    (("://",), [re.compile(r"://:([^\s@/]{6,128})@")]),
     (("hf_",), [re.compile(r"(?<![A-Za-z0-9_-])hf_[A-Za-z0-9]{34}(?![A-Za-z0-9])")]),
     (("dop_v1_",), [re.compile(r"(?<![A-Za-z0-9_-])dop_v1_[0-9a-f]{64}")]),
     (("shpat_", "shpca_", "shppa_", "shpss_"), [re.compile(r"(?<![A-Za-z0-9_-])shp(?:at|ca|pa|ss)_[0-9a-fA-F]{32}")]),
@@ -258,6 +258,9 @@ _PASSWORD_WORDS = re.compile(
 _TOLD = re.compile(
     r"[\"']?\s{0,3}(?:[=:]|\b(?:is|ist|lautet|es|est|e|er|jest)\b|是|は)\s{0,3}[\"'“]?(?P<value>[^\s\"'”,，;]{6,64})"
 )
+
+# Words, numbers, and calls in a program.
+_NO_PASSWORD = re.compile(r"[^\W\d_]+|\d+|[\w.]+\(.*")
 
 _EMAIL = re.compile(
     r"(?<![A-Za-z0-9À-ÖØ-öø-ÿ.+_-])[A-Za-z0-9À-ÖØ-öø-ÿ._%+-]{1,64}@(?:[A-Za-z0-9-]{1,63}\.){1,8}[A-Za-z]{2,24}(?![A-Za-z0-9-])"
@@ -313,15 +316,24 @@ def _national_ids(text: str) -> Iterator[Place]:
             for found in form.finditer(plain.text, start, end):
                 if is_valid(found[0]):
                     yield plain.span(*found.span())
-    if not regions:
-        return
-    for announced in _ANNOUNCED.finditer(plain.text):
-        validators = _ANNOUNCED_IDS[announced.lastgroup or ""]
-        for found in _ID_LIKE.finditer(plain.text, announced.end(), announced.end() + _ANNOUNCED_REACH):
-            for cut in _cuts(found[0], 6):
-                if any(is_valid(found[0][:cut]) for is_valid in validators):
-                    yield plain.span(found.start(), found.start() + cut)
-                    break
+    lower = plain.text.lower()
+    for country, words in _ANNOUNCING.items():
+        for word in words:
+            for announced in _beginnings(word, lower):
+                for found in _ID_LIKE.finditer(plain.text, announced, announced + _ANNOUNCED_REACH):
+                    for cut in _cuts(found[0], 6):
+                        if any(is_valid(found[0][:cut]) for is_valid in _ANNOUNCED_IDS[country]):
+                            yield plain.span(found.start(), found.start() + cut)
+                            break
+
+
+def _beginnings(word: str, text: str) -> Iterator[int]:
+    """Where `word`, at the beginning of one in `text`, has ended; anywhere in scripts without spaces."""
+    at = text.find(word)
+    while at >= 0:
+        if at == 0 or not text[at - 1].isalnum() or not word.isascii():
+            yield at + len(word)
+        at = text.find(word, at + 1)
 
 
 def _cuts(candidate: str, least: int) -> Iterator[int]:
@@ -354,7 +366,7 @@ def _passwords(text: str) -> Iterator[Place]:
         told = _TOLD.match(folded.text, word.end())
         if told:
             value = told["value"].rstrip(".!?)，。！")
-            if len(value) >= 6 and not value.isalpha() and any(character.isalpha() for character in value):
+            if len(value) >= 6 and not _NO_PASSWORD.fullmatch(value):
                 start = told.start("value")
                 yield folded.span(start, start + len(value))
 

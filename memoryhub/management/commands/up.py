@@ -17,11 +17,15 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 from django.db import connections
 
+from audit.erasure.ledger import LedgerUnreadable
+from audit.erasure.models import ErasureState
+from audit.erasure.services import ledger_replay
 from memoryhub.bootstrap import bootstrap
 from memoryhub.core.observability import metrics
 from memoryhub.core.postgres import EmbeddedPostgres, PostgresError
 from memoryhub.core.processes import memory_of_children
 from memoryhub.core.supervisor import Child, Stopped, Supervisor, spawn
+from memoryhub.erasing import schedule_sweep
 
 # What runs beside the web server: the name of the process and its management command.
 BACKGROUND = {"worker": ("qcluster",), "indexer": ("indexer",)} | {
@@ -78,6 +82,8 @@ class Command(BaseCommand):
         call_command("migrate", database="owner", interactive=False, verbosity=0)
         self.check(tags=["database"], databases=["default", "owner"])
         first = bootstrap(demo=not options["no_demo"])
+        self.keep_erased()
+        schedule_sweep()
         connections.close_all()
         metrics.start_afresh(metrics_directory())
         if first is not None:
@@ -104,6 +110,27 @@ class Command(BaseCommand):
                 self.note(f"/readyz does not answer with 200 after {READY_WITHIN:.0f} s; it says why. Running on.")
             self.announce(host, port, report_memory=options["report_memory"])
             supervisor.watch()
+
+    def keep_erased(self) -> None:
+        """What the ledger says was erased, and an older state of the database brought back, goes before anybody asks.
+
+        What was merely interrupted is finished here too.
+        """
+        try:
+            again = ledger_replay()
+        except LedgerUnreadable as error:
+            raise CommandError(
+                f"The ledger of erasures cannot be read: {error}. Nothing is served before it is known what was "
+                "erased: put back a copy of the ledger."
+            ) from error
+        left = [erasure for erasure in again if erasure.state != ErasureState.COMPLETED]
+        if again:
+            self.note(f"{len(again)} erasures of the ledger were carried out again, {len(left)} left something.")
+        if left:
+            raise CommandError(
+                "Something that was erased is back and could not be erased again: "
+                f"{', '.join(str(erasure.id) for erasure in left[:5])}. `manage.py erase_subject` and the log say more."
+            )
 
     def announce(self, host: str, port: int, *, report_memory: bool) -> None:
         if report_memory:
