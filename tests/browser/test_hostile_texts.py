@@ -27,7 +27,7 @@ window.__violations = [];
 document.addEventListener("securitypolicyviolation", (event) => window.__violations.push(event.violatedDirective));
 """
 FOREIGN = (
-    "iframe, object, embed, base, marquee, plaintext, dialog, style, img, video, audio, math, body script:not([src])"
+    "iframe, object, embed, base, marquee, plaintext, main dialog, style, img, video, audio, math, body script:not([src])"
 )
 
 
