@@ -46,6 +46,7 @@ NAVIGATION: tuple[tuple[str, tuple[NavItem, ...]], ...] = (
             NavItem("people", "People and roles", "people", Permission.PEOPLE_MANAGE),
             NavItem("agents", "Agents and keys", "agent-list", Permission.AGENTS_MANAGE),
             NavItem("settings", "Settings", "settings", Permission.SETTINGS_MANAGE),
+            NavItem("system", "System", "system", Permission.SYSTEM_VIEW),
         ),
     ),
 )

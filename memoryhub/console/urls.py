@@ -15,6 +15,7 @@ from memoryhub.console.views import (
     review,
     settings,
     subjects,
+    system,
 )
 
 WORKSPACE = "w/<slug:workspace>/"
@@ -68,5 +69,6 @@ urlpatterns = [
     path(f"{WORKSPACE}agents/<uuid:agent_id>/keys/new/", agents.key_new, name="key-new"),
     path(f"{WORKSPACE}keys/<uuid:key_id>/rotate/", agents.key_rotate_view, name="key-rotate"),
     path(f"{WORKSPACE}keys/<uuid:key_id>/revoke/", agents.key_revoke_view, name="key-revoke"),
+    path(f"{WORKSPACE}system/", system.system, name="system"),
     path(f"{WORKSPACE}settings/", settings.workspace_settings, name="settings"),
 ]
