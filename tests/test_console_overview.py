@@ -144,6 +144,9 @@ def test_a_block_is_measured_against_the_history_it_stands_for(workspace: Worksp
     assert size is not None
     assert size.blocks == 1 and 50 < size.tokens < 800 and 3_300 < size.history < 3_700
     assert size.times == pytest.approx(size.history / size.tokens)
+    client.force_login(viewer)
+    page = client.get(reverse("overview", args=["acme"])).content.decode()
+    assert f'<dd class="figure">{size.history:,}</dd>' in page and "mean of the latest 1<" in page
 
 
 def test_an_empty_workspace_is_a_guide_that_notices_the_first_turn(client: Client, viewer: User, agent: Agent) -> None:

@@ -26,8 +26,9 @@ WATCH = """
 window.__violations = [];
 document.addEventListener("securitypolicyviolation", (event) => window.__violations.push(event.violatedDirective));
 """
-FOREIGN = (
-    "iframe, object, embed, base, marquee, plaintext, main dialog, style, img, video, audio, math, body script:not([src])"
+FOREIGN = (  # fmt: skip
+    "iframe, object, embed, base, marquee, plaintext, main dialog, style, img, video, audio, math, "
+    "body script:not([src])"
 )
 
 

@@ -33,7 +33,7 @@ def overview(request: ConsoleRequest, workspace: Workspace) -> HttpResponse:
         context |= {
             "chart": figures.chart(workspace_id=workspace.id, now=now),
             "promises": figures.promises(workspace_id=workspace.id, now=now),
-            "block": figures.block_size(workspace_id=workspace.id, now=now),
+            "size": figures.block_size(workspace_id=workspace.id, now=now),
             "is_new": is_new,
         }
     return page(
