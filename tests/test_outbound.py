@@ -11,7 +11,6 @@ from urllib.parse import urlencode
 from urllib.request import Request, urlopen
 
 import pytest
-from conftest import LiveHub
 from django.test import Client
 from extraction_work import converse, planned, read_one
 from test_access_walk import PAGES, Tenant, _tenant
@@ -22,6 +21,7 @@ from memoryhub.access.models import Role, Scope
 from memoryhub.access.people import user_create
 from memoryhub.access.services import agent_get_or_create, key_create
 from memoryhub.core.embedding import service
+from tests.conftest import LiveHub
 
 ACTOR = Actor.command("tests")
 LOOPBACK = ("127.", "::1", "localhost")

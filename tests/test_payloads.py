@@ -51,6 +51,8 @@ from memoryhub.core.text import BLOCK_SAYS
 from sessions.models import Session, TurnRole
 from sessions.services import subject_get_or_create
 
+# The worlds are filled once, by thousands of requests, before the first test.
+pytestmark = pytest.mark.timeout(900)
 ACTOR = Actor.command("tests")
 ENOUGH = 6
 """Pages of one kind that are looked at."""
@@ -77,6 +79,8 @@ REFERENCES = {
     ("dead-letters-replay", "session_id"),
     ("subject-tokens", "user_id"),
     ("subject-tokens", "session_id"),
+    ("erasure-plan", "session_id"),
+    ("subject-erasures", "confirm"),
 }
 # Buttons that stand in a page only after something else, and send no text.
 ONLY_FOR_SOME = {"session-release", "subject-hide"}
@@ -425,7 +429,11 @@ def test_every_form_of_the_console_was_filled_in(walk: Walk) -> None:
 def test_every_page_was_seen(walk: Walk) -> None:
     admin, ids = walk.world.people[Role.ADMIN], walk.world.tenant.ids
     pages = {one.name for one in PAGES if "GET" in admin.generic("PUT", one.at(ids)).headers.get("Allow", "")}
-    assert pages - {route for route, _ in walk.pages} == {"audit-export-csv", "audit-export-jsonl"}
+    assert pages - {route for route, _ in walk.pages} == {
+        "audit-export-csv",
+        "audit-export-jsonl",
+        "erasure-file",
+    }
 
 
 def test_no_page_takes_a_text_for_markup(walks: dict[str, Walk]) -> None:
@@ -674,8 +682,9 @@ def test_no_text_breaks_the_grammar_of_a_block(pairs: list[tuple[str, str]]) -> 
 # Commands
 
 NO_OUTPUT_OF_TEXT = {
-    "create_api_key", "extractor", "indexer", "invite", "permission_tables", "reembed", "remove_second_factor",
-    "reset_admin_password", "revoke_api_key", "roll_back", "rotate_api_key", "simulate_costs", "up",
+    "backup", "create_api_key", "erase_subject", "export_subject", "extractor", "indexer", "invite",
+    "permission_tables", "purge_storage", "reembed", "remove_second_factor", "reset_admin_password", "restore",
+    "revoke_api_key", "roll_back", "rotate_api_key", "simulate_costs", "up",
 }  # fmt: skip
 """They print what the hub made: keys, links, ids, counts; or nothing."""
 
