@@ -134,7 +134,9 @@ def test_something_surfaced_of_another_person_is_found(
     assert broken(workspace)["Of another workspace or person, yet surfaced"] == items > 0
 
 
-def test_a_block_is_measured_against_the_history_it_stands_for(workspace: Workspace, agent: Agent, api: Client) -> None:
+def test_a_block_is_measured_against_the_history_it_stands_for(
+    client: Client, viewer: User, workspace: Workspace, agent: Agent, api: Client
+) -> None:
     remember(agent, said="My budget is 500 EUR a month. " + "And much else was said. " * 500)
     with in_workspace(workspace.id):
         assert overview.block_size(workspace_id=workspace.id, now=timezone.now()) is None
