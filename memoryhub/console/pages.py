@@ -34,6 +34,10 @@ NAVIGATION: tuple[tuple[str, tuple[NavItem, ...]], ...] = (
         ),
     ),
     (
+        "What agents saw",
+        (NavItem("surfacings", "Surfacings", "recall-list"),),
+    ),
+    (
         "Governance",
         (
             NavItem("erasures", "Erasures", "erasures", Permission.SUBJECTS_ERASE),

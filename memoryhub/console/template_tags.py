@@ -44,6 +44,12 @@ def excerpt(text: str, length: int) -> str:
     return text if len(text) <= length else text[: length - 1].rstrip() + "…"
 
 
+@register.inclusion_tag("components/folded.html")
+def folded(text: str, over: int = 600) -> dict[str, Any]:
+    """`text`; its beginning, which unfolds, where it is longer than `over` characters."""
+    return {"text": text, "beginning": excerpt(text, over // 2) if len(text) > over else ""}
+
+
 @register.simple_tag
 def ago(at: datetime | None) -> str:
     """How long ago, with the exact time in UTC on hover."""

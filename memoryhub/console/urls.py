@@ -15,6 +15,7 @@ from memoryhub.console.views import (
     review,
     settings,
     subjects,
+    surfacings,
     system,
 )
 
@@ -49,6 +50,8 @@ urlpatterns = [
     path(f"{WORKSPACE}erasures/<uuid:erasure_id>/", erasures.erasure_detail, name="erasure-detail"),
     path(f"{WORKSPACE}erasures/<uuid:erasure_id>/certificate.json", erasures.erasure_file, name="erasure-file"),
     path(f"{WORKSPACE}erasures/<uuid:erasure_id>/retry/", erasures.erasure_again, name="erasure-again"),
+    path(f"{WORKSPACE}surfacings/", surfacings.recall_list, name="recall-list"),
+    path(f"{WORKSPACE}surfacings/<uuid:recall_id>/", surfacings.recall_detail, name="recall-detail"),
     path(f"{WORKSPACE}dead-letters/", dead_letters.dead_letter_list, name="dead-letters"),
     path(f"{WORKSPACE}dead-letters/replay/", dead_letters.dead_letter_replay, name="dead-letter-replay"),
     path(

@@ -13,6 +13,20 @@ for (const button of document.querySelectorAll("button[data-copy]")) {
   });
 }
 
+// Ids that can be copied.
+const offerCopies = () => {
+  if (!navigator.clipboard) return;
+  for (const button of document.querySelectorAll("button[data-copy-text][hidden]")) button.hidden = false;
+};
+offerCopies();
+document.addEventListener("htmx:afterSettle", offerCopies);
+document.addEventListener("click", async (event) => {
+  const button = event.target.closest?.("button[data-copy-text]");
+  if (!button) return;
+  await navigator.clipboard.writeText(button.dataset.copyText);
+  button.textContent = "Copied";
+});
+
 // What a browser with passkeys can do.
 if (window.PublicKeyCredential) {
   for (const one of document.querySelectorAll("[data-shown-with-script]")) one.hidden = false;
