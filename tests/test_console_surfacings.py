@@ -53,7 +53,11 @@ def signed_in(client: Client, operator: User) -> Client:
 
 
 def ask(agent: Agent, session: str = "tuesday", **more: Any) -> WorkingMemory:
-    request: dict[str, Any] = {"user_id": "alice", "message": "Where does production run, AWS or GCP?", "session_id": session} | more
+    request: dict[str, Any] = {
+        "user_id": "alice",
+        "message": "Where does production run, AWS or GCP?",
+        "session_id": session,
+    } | more
     memory = working_memory(view=viewpoint(agent), ask=MemoryRequest(**request))
     assert memory.recall is not None
     return memory
