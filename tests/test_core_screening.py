@@ -3,7 +3,7 @@
 import time
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from benchmarks.screening import HALVES, hostile_texts, judge, read_samples
@@ -39,6 +39,7 @@ def test_findings_lie_in_the_text_apart_and_in_order(text: str) -> None:
         end = found.end
 
 
+@example("+44 20 7946 0958 4111 1111 1111 1111")
 @given(
     st.lists(st.sampled_from(PIECES) | st.text(st.characters(categories=["L", "Zs", "Po"]), max_size=9)).map(" ".join)
 )
@@ -47,7 +48,7 @@ def test_what_was_redacted_is_left_as_it_is_the_next_time(text: str) -> None:
     clean = redacted(text, screen(text, kinds=SENSITIVE))
     for found in screen(text, kinds=SENSITIVE):
         assert f"[redacted: {LABELS[found.kind]}]" in clean
-    assert redacted(clean, screen(clean, kinds=SENSITIVE)) == clean
+    assert not screen(clean, kinds=SENSITIVE)
 
 
 @pytest.mark.parametrize(
@@ -56,7 +57,7 @@ def test_what_was_redacted_is_left_as_it_is_the_next_time(text: str) -> None:
 def test_a_password_that_was_redacted_is_redacted_once(told: str) -> None:
     clean = redacted(told, screen(told, kinds=SENSITIVE))
     assert clean.count("[redacted: secret]") == 1
-    assert redacted(clean, screen(clean, kinds=SENSITIVE)) == clean
+    assert not screen(clean, kinds=SENSITIVE)
 
 
 @given(TEXTS, st.sets(st.sampled_from(list(Kind))))
