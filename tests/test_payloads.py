@@ -228,7 +228,7 @@ def _facts(agent: Agent, about: str, count: int, role: TurnRole) -> list[FactVer
     user = f"person of {about}"
     [turn] = say(agent, "Red", session=f"session of {about}", user=user, role=role).turns
     with in_workspace(agent.workspace_id):
-        subject = subject_get_or_create(workspace_id=agent.workspace_id, external_id=user)
+        subject = subject_get_or_create(workspace_id=agent.workspace_id, external_id=user, actor=Actor.agent(agent.id))
         return [
             written.version
             for start in range(0, count, 100)
@@ -632,7 +632,9 @@ def test_blocks_stay_parseable_whatever_is_remembered(hostile: World) -> None:
         for text in texts[:8]:
             say(agent, "Said", session=f"{user} before", user=user, name=text[:256])
         with in_workspace(agent.workspace_id):
-            subject = subject_get_or_create(workspace_id=agent.workspace_id, external_id=user)
+            subject = subject_get_or_create(
+                workspace_id=agent.workspace_id, external_id=user, actor=Actor.agent(agent.id)
+            )
             written = facts_record(
                 subject=subject,
                 facts=[
