@@ -95,7 +95,7 @@ class Recorded:
 
 
 def subject_get_or_create(*, workspace_id: UUID, external_id: str, actor: Actor) -> Subject:
-    """The subject that the caller calls `external_id`, made, and told so in the log, when new. Concurrent callers get one."""
+    """The subject that the caller calls `external_id`, made (and told so in the log) when new, once for all callers."""
     known = Subject.objects.filter(workspace_id=workspace_id, external_id=external_id).first()
     if known:
         return known

@@ -83,7 +83,7 @@ REFERENCES = {
     ("subject-erasures", "confirm"),
 }
 # Buttons that stand in a page only after something else, and send no text.
-ONLY_FOR_SOME = {"session-release", "subject-hide"}
+ONLY_FOR_SOME = {"session-release", "subject-hide", "demo-open", "demo-remove"}
 
 # What a field goes with that is not in every body.
 GOES_WITH = {"review-approve": {"content": "Really red"}}
