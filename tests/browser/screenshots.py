@@ -72,7 +72,8 @@ def _with_hub(data: Path, directory: Path) -> int:
 def _demo_key(data: Path) -> str:
     """A key of the demonstration's agent."""
     told = subprocess.run(
-        [sys.executable, "manage.py", "create_api_key", "--workspace", "demo", "--agent", "assistant"],
+        [sys.executable, "manage.py", "create_api_key", "--workspace", "demo", "--agent", "assistant"]
+        + ["--scopes", "memory:read", "subjects:manage"],
         cwd=ROOT,
         env=os.environ | {"MEMORYHUB_DATA_DIR": str(data)},
         capture_output=True,
