@@ -1,4 +1,5 @@
-"""How fast the console's lists are when the hub is full: 100,000 facts of 2,000 people, 1,000,000 entries of the log.
+"""How fast the console's lists are when the hub is full: 100,000 facts of 2,000 people, 1,000,000 entries of the log,
+100,000 surfacings.
 
     python -m benchmarks.console [--small]
 
@@ -78,6 +79,19 @@ FILL = (
        select version, %(workspace)s, fact, 1, 'Something about word ' || handle || ' of somebody', '', '{}', 1,
          'user', '', '', '', '[]', now(), now(), case when handle = 1 then 'quarantined' else 'current' end, now()
        from known""",
+    """insert into facts_recall (id, workspace_id, subject_id, session_external_id, agent_id, kind, message, settings,
+         degraded, block, item_count, candidates, elapsed_ms, at)
+       select gen_random_uuid(), %(workspace)s, subject, 'session-' || n, agent.id, 'working_memory', 'What is it?',
+         '{"top_k": 5, "score_threshold": 0.25}', case when n %% 500 = 0 then array['embedder'] else '{}' end, '', 2,
+         jsonb_build_array(
+           jsonb_build_object('kind', 'fact', 'id', version, 'score', 0.9, 'scores', '{}'::jsonb),
+           jsonb_build_object('kind', 'fact', 'id', version, 'score', random(), 'scores', '{}'::jsonb)),
+         12, now() - interval '1 second' * (n * %(each)s + handle)
+       from known, (select id from access_agent where workspace_id = %(workspace)s limit 1) agent""",
+    """insert into facts_recalleditem (id, workspace_id, recall_id, version_id, rank, score, scores, status, cited_at)
+       select gen_random_uuid(), %(workspace)s, id, (candidates->0->>'id')::uuid, 1, 0.9, '{}', 'current',
+         case when random() < 0.1 then at end
+       from facts_recall""",
     # One entry in two thousand is refused, most are of two actions: as skewed as a real log.
     ENTRIES,
 )
@@ -123,6 +137,15 @@ def lists(client: httpx.Client) -> list[tuple[str, str]]:
         ("subjects", "/w/default/subjects/"),
         ("subjects, searched", "/w/default/subjects/?q=person-77"),
         ("going to a person", "/w/default/jump/?q=person-77"),
+        ("facts", "/w/default/facts/"),
+        ("facts, of a type and age", "/w/default/facts/?type=goal&age=day&confidence=high"),
+        ("facts, about nothing", "/w/default/facts/?about=nothing"),
+        ("facts, waiting", "/w/default/facts/?status=quarantined"),
+        ("surfacings", "/w/default/surfacings/"),
+        ("surfacings, one person", "/w/default/surfacings/?subject=person-77"),
+        ("surfacings, degraded", "/w/default/surfacings/?state=degraded"),
+        ("surfacings, cited", "/w/default/surfacings/?state=cited"),
+        ("retrieval quality", "/w/default/quality/?threshold=0.65"),
         ("review", "/w/default/review/"),
         ("overview", "/w/default/"),
         ("audit log", "/w/default/audit/"),
@@ -139,7 +162,8 @@ def lists(client: httpx.Client) -> list[tuple[str, str]]:
     return found + [
         (f"{name}, {PAGES} pages on", far)
         for name, address in found
-        if name in ("subjects", "audit log", "audit log, one person", "audit log, refused", "review")
+        if name
+        in ("subjects", "facts", "surfacings", "audit log", "audit log, one person", "audit log, refused", "review")
         and (far := further(client, address)) != address
     ]
 

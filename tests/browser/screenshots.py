@@ -25,7 +25,7 @@ from browser.crawling import crawl  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
 SIZES = {"1280": (1280, 800), "390": (390, 844)}
-BEST = {"overview": "overview", "audit": "audit-log", "subjects-id": "subject"}
+BEST = {"overview": "overview", "audit": "audit-log", "subjects-id": "subject", "surfacings-id": "surfacing"}
 """Pages that the README shows, and what their files are called there."""
 ASKED = ("Where should I send the invoice?", "What budget did we agree on?", "How do I like my answers?")
 
@@ -124,7 +124,7 @@ def _pictures(url: str, password: str, directory: Path) -> int:
         taken += _picture(page, directory, "first-run")
         page.goto("/w/demo/")
         for link, answer in crawl(page, start=page.url):
-            if answer is not None and not link.url.startswith(f"{url}/w/default/"):
+            if answer is not None and not page.url.startswith(f"{url}/w/default/"):
                 taken += _picture(page, directory, link.name)
         browser.close()
     return taken
