@@ -48,20 +48,43 @@ def main() -> None:
 EACH = 50  # facts of a person
 
 # As the hub's own ids: the time first, so that their order is the order of writing.
-ENTRIES = """
+ID_OF = (
+    "(lpad(to_hex((extract(epoch from {at}) * 1000)::bigint), 12, '0') || '7' || substr(md5({n}), 1, 3)"
+    " || '8' || substr(md5({n}), 5, 15))::uuid"
+)
+ENTRIES = f"""
 insert into audit_entry (id, workspace_id, at, actor_kind, actor_id, credential, action, object_kind, object_id,
   subject_id, request_id, outcome, reason, data, schema, leaf)
-select (lpad(to_hex((extract(epoch from at) * 1000)::bigint), 12, '0') || '7' || substr(md5(n::text), 1, 3)
-    || '8' || substr(md5(n::text), 5, 15))::uuid,
+select {ID_OF.format(at="at", n="n::text")},
   %(workspace)s, at, 'agent', 'agent-' || n %% 10, '',
   case when n %% 997 = 0 then 'fact.corrected' when n %% 499 = 0 then 'key.created'
     when n %% 3 = 0 then 'turns.recorded' else 'memory.surfaced' end,
-  'recall', md5(n::text), person, md5('r' || n), case when n %% 2000 = 0 then 'denied' else 'ok' end, '', '{}', 1,
+  'recall', md5(n::text), person, md5('r' || n), case when n %% 2000 = 0 then 'denied' else 'ok' end, '', '{{}}', 1,
   sha256(n::text::bytea)
 from (
   select e as n, p.id as person, now() - interval '100 days' * (%(entries)s - e) / %(entries)s as at
   from generate_series(1, %(entries)s::int) e join person p on p.n = 1 + e %% %(people)s) made
-"""
+"""  # noqa: S608 - ours
+# A surfacing of each fact, spread over the same days, one in ten of what was given cited.
+RECALLS = f"""
+insert into facts_recall (id, workspace_id, subject_id, session_external_id, agent_id, kind, message, settings,
+  degraded, block, item_count, candidates, elapsed_ms, at)
+select {ID_OF.format(at="made.at", n="made.at || made.version::text")}, %(workspace)s, subject, 'session-' || n,
+  agent.id, 'working_memory', 'What is it?', '{{"top_k": 5, "score_threshold": 0.25}}',
+  case when n %% 500 = 0 then array['embedder'] else '{{}}' end, '', 1,
+  jsonb_build_array(
+    jsonb_build_object('kind', 'fact', 'id', version, 'score', 0.9, 'scores', '{{}}'::jsonb),
+    jsonb_build_object('kind', 'fact', 'id', fact, 'score', random(), 'scores', '{{}}'::jsonb)),
+  12, at
+from (select *, now() - interval '100 days' * random() as at from known) made,
+  (select id from access_agent where workspace_id = %(workspace)s limit 1) agent
+"""  # noqa: S608 - ours
+RECALLED = f"""
+insert into facts_recalleditem (id, workspace_id, recall_id, version_id, rank, score, scores, status, cited_at)
+select {ID_OF.format(at="at", n="id::text")}, %(workspace)s, id, (candidates->0->>'id')::uuid, 1, 0.9, '{{}}',
+  'current', case when random() < 0.1 then at end
+from facts_recall
+"""  # noqa: S608 - ours
 FILL = (
     "create temp table person as select gen_random_uuid() as id, n from generate_series(1, %(people)s) n",
     """insert into memory_sessions_subject (id, workspace_id, external_id, created_at, last_handle)
@@ -79,19 +102,8 @@ FILL = (
        select version, %(workspace)s, fact, 1, 'Something about word ' || handle || ' of somebody', '', '{}', 1,
          'user', '', '', '', '[]', now(), now(), case when handle = 1 then 'quarantined' else 'current' end, now()
        from known""",
-    """insert into facts_recall (id, workspace_id, subject_id, session_external_id, agent_id, kind, message, settings,
-         degraded, block, item_count, candidates, elapsed_ms, at)
-       select gen_random_uuid(), %(workspace)s, subject, 'session-' || n, agent.id, 'working_memory', 'What is it?',
-         '{"top_k": 5, "score_threshold": 0.25}', case when n %% 500 = 0 then array['embedder'] else '{}' end, '', 2,
-         jsonb_build_array(
-           jsonb_build_object('kind', 'fact', 'id', version, 'score', 0.9, 'scores', '{}'::jsonb),
-           jsonb_build_object('kind', 'fact', 'id', version, 'score', random(), 'scores', '{}'::jsonb)),
-         12, now() - interval '1 second' * (n * %(each)s + handle)
-       from known, (select id from access_agent where workspace_id = %(workspace)s limit 1) agent""",
-    """insert into facts_recalleditem (id, workspace_id, recall_id, version_id, rank, score, scores, status, cited_at)
-       select gen_random_uuid(), %(workspace)s, id, (candidates->0->>'id')::uuid, 1, 0.9, '{}', 'current',
-         case when random() < 0.1 then at end
-       from facts_recall""",
+    RECALLS,
+    RECALLED,
     # One entry in two thousand is refused, most are of two actions: as skewed as a real log.
     ENTRIES,
 )

@@ -27,17 +27,20 @@ with chosen as materialized (
     and (%(agent)s::uuid is null or agent_id = %(agent)s::uuid)
   order by at desc limit %(most)s
 ), considered as materialized (
-  select chosen.id as recall_id, chosen.subject_id, chosen.at, (one->>'id')::uuid as version_id,
-    (one->>'score')::float as score,
-    row_number() over (partition by chosen.id order by (one->>'score')::float desc) <= top_k as among_best
-  from chosen, jsonb_array_elements(candidates) one
-  where one->>'kind' = 'fact'
+  select chosen.id as recall_id, chosen.at, candidate.version_id, candidate.score, version.fact_id,
+    row_number() over (partition by chosen.id order by candidate.score desc) <= top_k as among_best
+  from chosen
+  cross join lateral jsonb_to_recordset(candidates) as one(kind text, id text, score float)
+  cross join lateral (select one.id::uuid as version_id, one.score) candidate
+  left join facts_factversion version on version.id = candidate.version_id
+  where one.kind = 'fact'
 ), cited as materialized (
   select version.fact_id, max(recall.at) as last_at
   from facts_recalleditem item
   join facts_recall recall on recall.id = item.recall_id
   join facts_factversion version on version.id = item.version_id
-  where item.workspace_id = %(workspace)s and item.cited_at is not null
+  where item.workspace_id = %(workspace)s and item.cited_at >= %(since)s
+    and version.fact_id in (select fact_id from considered)
   group by version.fact_id
 )
 select least(100, greatest(0, floor(considered.score * 100 + 1e-9)))::int as cent, among_best,
@@ -45,8 +48,7 @@ select least(100, greatest(0, floor(considered.score * 100 + 1e-9)))::int as cen
   coalesce(cited.last_at > considered.at, false) as cited_later, count(*)
 from considered
 left join facts_recalleditem item on item.recall_id = considered.recall_id and item.version_id = considered.version_id
-left join facts_factversion version on version.id = considered.version_id
-left join cited on cited.fact_id = version.fact_id
+left join cited on cited.fact_id = considered.fact_id
 group by 1, 2, 3, 4, 5
 """
 
