@@ -10,7 +10,6 @@ from django.utils import timezone
 from memoryhub.access.models import Agent, Workspace
 from memoryhub.core.ids import uuid7
 
-
 NOT_SURFACED = ("restricted_at", "surfacing_paused_at", "held_back_at")
 NOT_READ = ("restricted_at", "extraction_paused_at", "recording_paused_at", "held_back_at")
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import date, datetime
 from functools import lru_cache
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import holidays
 
@@ -31,6 +31,15 @@ def known_region(country: str, subdivision: str) -> bool:
     """Whether holidays are known for it."""
     regions = holidays.list_supported_countries(include_aliases=False)
     return country in regions and (not subdivision or subdivision in regions[country])
+
+
+def known_zone(name: str) -> bool:
+    """Whether it names a time zone."""
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return False
+    return True
 
 
 @lru_cache(maxsize=1024)
