@@ -6,17 +6,39 @@ Every function runs in the caller's workspace transaction.
 from collections.abc import Collection
 from uuid import UUID
 
+from django_q.models import Schedule
+
 from audit.actors import Actor
+from audit.erasure.models import OPEN_ERASURES, Erasure
 from audit.erasure.services import NothingThere
 from audit.requests.errors import UnknownRequest
 from audit.requests.holds import hold_place, hold_release, in_force
 from audit.requests.models import DataRequest, Hold
 from audit.requests.services import Rules, check_open, request_locked, request_moved
 from audit.requests.states import RequestState, RequestType, Step
+from memoryhub.access.models import Workspace
 from memoryhub.access.policy import WorkspacePolicy
+from memoryhub.core.tenancy import in_workspace
 from memoryhub.erasing import erasure_start
 from sessions.models import Session, Subject
 from sessions.services import PAUSES, subject_pause, subject_restrict
+
+SWEEP = "requests"
+EXTENSION_REASONS = ("complex", "many_requests")
+HOLD_REASONS = ("litigation", "authority", "legal_obligation", "investigation", "other")
+STEP_REASONS = (
+    "identity_doubtful",
+    "identity_not_shown",
+    "not_this_person",
+    "unfounded",
+    "excessive",
+    "overriding_grounds",
+    "legal_obligation",
+    "exempt",
+    "withdrawn",
+    "nothing_left",
+    "other",
+)
 
 
 def rules_of(policy: WorkspacePolicy) -> Rules:
@@ -61,11 +83,42 @@ def hold_end(*, workspace_id: UUID, hold_id: UUID, actor: Actor) -> Hold:
         workspace_id=workspace_id, subject_id=hold.subject_id, state=RequestState.BLOCKED
     ).order_by("id")
     for request_id in list(waiting.values_list("id", flat=True)):
-        request = request_locked(workspace_id=workspace_id, request_id=request_id)
-        if not in_force(request.scope).exists():
-            _carry_out(request, Actor.system("desk"))
-            break  # the next one, if there is any, when this one has ended
+        _resume(workspace_id, request_id)
     return hold
+
+
+def sweep() -> int:
+    """Go on with requests that waited for a hold, or for an erasure of the same person. Run once a minute.
+
+    Returns how many went on.
+    """
+    resumed = 0
+    for workspace in Workspace.objects.all():
+        with in_workspace(workspace.id):
+            waiting = DataRequest.objects.filter(workspace_id=workspace.id, state=RequestState.BLOCKED).order_by("id")
+            ids = list(waiting.values_list("id", flat=True))
+        for request_id in ids:
+            with in_workspace(workspace.id):
+                resumed += _resume(workspace.id, request_id)
+    return resumed
+
+
+def schedule_sweep() -> None:
+    """Have the queue sweep every minute. Twice changes nothing."""
+    Schedule.objects.update_or_create(
+        name=SWEEP,
+        defaults={"func": "memoryhub.desk.sweep", "schedule_type": Schedule.MINUTES, "minutes": 1, "repeats": -1},
+    )
+
+
+def _resume(workspace_id: UUID, request_id: UUID) -> bool:
+    """Go on with a request that is blocked, if nothing blocks it any more."""
+    request = request_locked(workspace_id=workspace_id, request_id=request_id)
+    erasing = Erasure.objects.filter(subject_id=request.subject_id, state__in=OPEN_ERASURES)
+    if request.state != RequestState.BLOCKED or in_force(request.scope).exists() or erasing.exists():
+        return False
+    _carry_out(request, Actor.system("desk"))
+    return True
 
 
 def _carry_out(request: DataRequest, actor: Actor, *, pauses: Collection[str] = PAUSES, note: str = "") -> DataRequest:
