@@ -7,13 +7,13 @@ PORT ?= 8000
 ARGS ?=
 # Processes that run tests; each has a database server of its own.
 TESTERS ?= 2
-PROOFS = screening poisoning access schema extraction_quality encryption crash erasure
+PROOFS = screening poisoning extraction_quality access schema encryption crash erasure
 
 BIN = $(VENV)/bin
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps --no-compile
 LOCK = $(VENV)/lock/bin/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header
 
-.PHONY: help setup setup-dev run test check proofs lint audit schema tables lock
+.PHONY: help setup setup-dev run test check proofs lint audit schema tables screenshots lock
 
 help:
 	@echo "make run [PORT=8000] [HOST=127.0.0.1] [MEMORYHUB_DATA_DIR=.memoryhub]   start the hub"
@@ -24,6 +24,7 @@ help:
 	@echo "make setup     install only what 'make run' needs"
 	@echo "make schema    write docs/openapi.yaml anew"
 	@echo "make tables    write who may do what into docs/ anew"
+	@echo "make screenshots [ARGS='DIRECTORY --readme']   pictures of every page, in both themes, at two widths"
 	@echo "make lock      resolve the dependencies anew"
 
 setup: $(VENV)/.installed
@@ -65,6 +66,9 @@ audit: setup-dev
 
 tables: setup-dev
 	$(BIN)/python manage.py permission_tables --write
+
+screenshots: setup-dev
+	$(BIN)/python tests/browser/screenshots.py $(ARGS)
 
 # The embedding model's weights come from a package whose own dependencies are never installed.
 lock: $(BIN)/python

@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
 from datetime import UTC
 from enum import StrEnum
 from typing import Any
@@ -48,14 +47,13 @@ MEDIA_TYPES = {ExportForm.CSV: spreadsheet.MEDIA_TYPE, ExportForm.JSONL: "applic
 
 def export_begin(*, workspace_id: UUID, filters: EntryFilters, form: ExportForm, actor: Actor) -> Entry:
     """Record that an export begins: committed before the first byte leaves, so that none leaves unrecorded."""
-    used = sorted(name for name, value in asdict(filters).items() if value)
     with in_workspace(workspace_id):
         return record(
             actor,
             "audit.export_began",
             workspace_id=workspace_id,
-            subject=filters.subject_id,
-            data={"filters": used, "form": form.value},
+            subject=filters.one_subject,
+            data={"filters": filters.used, "form": form.value},
         )
 
 
@@ -81,7 +79,7 @@ def export_chunks(*, began: Entry, filters: EntryFilters, form: ExportForm, acto
                     "audit.exported",
                     began,
                     workspace_id=began.workspace_id,
-                    subject=filters.subject_id,
+                    subject=filters.one_subject,
                     data={"returned": count, "digest": digest.digest()},
                 )
         yield chunk

@@ -75,6 +75,14 @@ class Entry(models.Model):
                 condition=Q(session_id__isnull=False),
                 name="audit_by_session",
             ),
+            models.Index(
+                fields=["workspace_id", "object_id", "-id"], condition=~Q(object_id=""), name="audit_by_object"
+            ),
+            models.Index(
+                fields=["workspace_id", "request_id", "-id"], condition=~Q(request_id=""), name="audit_by_request"
+            ),
+            # What went wrong is rare, and looked for.
+            models.Index(fields=["workspace_id", "-id"], condition=~Q(outcome="ok"), name="audit_not_ok"),
         ]
 
     def __str__(self) -> str:

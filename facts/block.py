@@ -8,7 +8,7 @@ from typing import Any
 from memoryhub.core.text import BLOCK_SAYS, neutralised
 from memoryhub.core.tokens import estimate_tokens
 
-RENDERING = 1
+RENDERING = 2
 """The version of this rendering: a change of the block's wording or order is a new number."""
 
 OPEN, CLOSE = "<working_memory>", "</working_memory>"
@@ -120,7 +120,8 @@ def header(tools: Sequence[str]) -> str:
 
 def fact_line(fact: BlockFact) -> str:
     """One fact: handle, type, what it is about, the sentence, and since when."""
-    about = " · ".join(part for part in (neutralised(fact.entity), fact.attribute.replace("_", " ")) if part)
+    parts = (neutralised(fact.entity), neutralised(fact.attribute.replace("_", " ")))
+    about = " · ".join(part for part in parts if part)
     if fact.status == "current":
         held = f"since {_day(fact.valid_from)}"
     elif fact.until is not None:

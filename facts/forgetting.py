@@ -138,15 +138,12 @@ def fact_digest(subject_id: UUID, type_: str, entity: str, attribute: str) -> by
 
 def not_erased(facts: Iterable[tuple[ExtractedFact, Turn]], *, subject: Subject) -> list[ExtractedFact]:
     """Those of the extracted facts that were not erased after they were said."""
-    return [
-        fact
+    told = [
+        (fact, fact_digest(subject.id, fact.type, fact.entity, fact.attribute), max(turn.occurred_at, turn.recorded_at))
         for fact, turn in facts
-        if not tombstones.is_erased_fact(
-            [fact_digest(subject.id, fact.type, fact.entity, fact.attribute)],
-            workspace_id=subject.workspace_id,
-            dated=max(turn.occurred_at, turn.recorded_at),
-        )
     ]
+    erased = tombstones.erased_until((digest for _, digest, _ in told), workspace_id=subject.workspace_id)
+    return [fact for fact, digest, at in told if digest not in erased or at >= erased[digest]]
 
 
 def sentences_stating(text: str, content: str) -> list[str]:

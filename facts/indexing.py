@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from uuid import UUID
 
 from facts.models import FactVersion
-from memoryhub.access.models import Workspace
 from memoryhub.core.search.services import Document, index, remove
 from memoryhub.core.search.words import lexemes
 from sessions.models import Subject
@@ -16,7 +15,7 @@ def index_versions(*, subject: Subject, versions: Sequence[FactVersion]) -> None
     """Make `versions` findable by keyword at once, by meaning as soon as the indexer has seen them."""
     if not versions:
         return
-    config = Workspace.objects.values_list("text_config", flat=True).get(pk=subject.workspace_id)
+    config = subject.workspace.text_config
     index(
         workspace_id=subject.workspace_id,
         subject_id=subject.id,

@@ -65,6 +65,7 @@ class Fact(models.Model):
         indexes: ClassVar = [
             models.Index(fields=["subject", "type", "entity_key", "attribute"], name="fact_identity"),
             models.Index(fields=["workspace", "-id"], name="fact_newest"),
+            models.Index(fields=["workspace", "entity_key"], name="fact_about"),
         ]
 
     def __str__(self) -> str:
@@ -118,6 +119,7 @@ class FactVersion(models.Model):
         indexes: ClassVar = [
             GinIndex(fields=["mentions"], name="fact_version_mentions"),
             models.Index(fields=["workspace", "-id"], condition=Q(status="quarantined"), name="fact_version_waiting"),
+            models.Index(fields=["workspace", "status", "-id"], name="fact_version_newest"),
             models.Index(
                 fields=["workspace", "written_with"], condition=~Q(written_with=""), name="fact_version_written_with"
             ),
@@ -319,12 +321,16 @@ class ExtractionBatch(models.Model):
 
 
 class ExtractionDay(models.Model):
-    """What extraction took in a workspace on one day (UTC). Counted with each attempt; outlives who it was about."""
+    """What extraction took in a workspace on one day (UTC). Counted with each attempt; outlives who it was about.
+
+    A day has several rows to be added up, so that workers which finish at the same time do not wait for each other.
+    """
 
     workspace = models.ForeignKey(Workspace, on_delete=models.CASCADE, related_name="+")
     day = models.DateField()
     model = models.CharField(max_length=120)
     batched = models.BooleanField(default=False)
+    shard = models.PositiveSmallIntegerField(default=0, help_text="By the connection that counts.")
     windows = models.PositiveIntegerField(default=0, help_text="Read for facts.")
     failures = models.PositiveIntegerField(default=0, help_text="Attempts that failed.")
     input_tokens = models.PositiveBigIntegerField(default=0)
@@ -337,7 +343,9 @@ class ExtractionDay(models.Model):
 
     class Meta:
         constraints: ClassVar = [
-            models.UniqueConstraint(fields=["workspace", "day", "model", "batched"], name="extraction_day_once"),
+            models.UniqueConstraint(
+                fields=["workspace", "day", "model", "batched", "shard"], name="extraction_day_once"
+            ),
         ]
 
     def __str__(self) -> str:
@@ -410,7 +418,10 @@ class Recall(models.Model):
         ]
         indexes: ClassVar = [
             models.Index(fields=["workspace", "-at"], name="recall_newest"),
+            models.Index(fields=["workspace", "kind", "-at"], name="recall_newest_of_kind"),
+            models.Index(fields=["workspace", "-at"], condition=~Q(degraded=[]), name="recall_degraded"),
             models.Index(fields=["subject", "-at"], name="recall_newest_of_subject"),
+            models.Index(fields=["subject", "session_external_id", "-at"], name="recall_newest_of_session"),
             models.Index(
                 fields=["subject", "session_external_id"],
                 condition=~Q(block=""),
@@ -442,6 +453,11 @@ class RecalledItem(models.Model):
             models.CheckConstraint(
                 condition=Q(version__isnull=False, turn__isnull=True) | Q(version__isnull=True, turn__isnull=False),
                 name="recalled_item_is_one_thing",
+            ),
+        ]
+        indexes: ClassVar = [
+            models.Index(
+                fields=["workspace", "cited_at"], condition=Q(cited_at__isnull=False), name="recalled_item_cited"
             ),
         ]
 

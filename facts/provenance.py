@@ -111,7 +111,7 @@ def recalled_before(turn: Turn) -> list[str]:
 
 
 def recalled_before_each(turns: Sequence[Turn]) -> dict[UUID, list[str]]:
-    """`recalled_before` of several turns of one session, by their ids, in one query unless a lot was recalled."""
+    """`recalled_before` of several turns of one session, by their ids, looked up together unless a lot was recalled."""
     if len(turns) < 2:
         return {turn.id: recalled_before(turn) for turn in turns}
     session = turns[0].session
@@ -121,8 +121,13 @@ def recalled_before_each(turns: Sequence[Turn]) -> dict[UUID, list[str]]:
         subject_id=session.subject_id,
         at__lte=max(times),
     ).exclude(kind=RecallKind.PREVIEW)
+    ids = list(recalls.values_list("pk", flat=True)[: RECALLED_LOOKED_AT + 1])
+    if not ids:
+        return {turn.id: [] for turn in turns}
+    if len(ids) > RECALLED_LOOKED_AT:
+        return {turn.id: recalled_before(turn) for turn in turns}
     rows = list(
-        RecalledItem.objects.filter(recall__in=recalls)
+        RecalledItem.objects.filter(recall__in=ids)
         .order_by("-recall__at", "rank")
         .values_list(
             "recall__at", "recall__session_external_id", "turn_id", "version__content", "turn__text", "recall__agent_id"

@@ -50,7 +50,7 @@ from facts.versions import (
     version_data,
 )
 from facts.visibility import LET_IN, Sight, policy_of, sight_of
-from memoryhub.access.policy import WorkspacePolicy
+from memoryhub.access.policy import WorkspacePolicy, read_policy
 from memoryhub.access.screening import Screening, kinds_of
 from sessions.models import Subject, Turn
 
@@ -103,20 +103,23 @@ def facts_record(
     agent_id: UUID | None = None,
     extracted_by: str = "",
     approved: bool = False,
+    locked: bool = False,
 ) -> list[Written]:
     """Write facts in order: each is added, confirms a known one, supersedes it by a new version, or waits for review.
 
     `source` is the door: IMPORT, OPERATOR, else that of an agent or of the hub's extractor. What the extractor took out
     of turns says so by `extracted_by`, and `agent_id` is then the agent of their session. The source of each version
     follows from the door and the turn (facts/provenance.py), and so does the credential that it is kept under: the
-    actor's, or the one that brought the turn in. `approved`: a person vouches for all of it.
+    actor's, or the one that brought the turn in. `approved`: a person vouches for all of it. `locked`: the
+    caller holds the lock on `subject` already, and knows that it is not being erased.
 
     Raises UnknownFact when `replaces` names no fact of this subject that the agent knows, RecordingPaused when an agent
     writes about somebody of whom nothing is kept now, Erased about somebody who is being erased, TooManyFacts when it
     wrote far more than it may in a day; nothing is written then.
     """
-    subject = subject_locked(subject.pk)
-    refuse_erased(workspace_id=subject.workspace_id, user_id=subject.external_id, known_since=subject.created_at)
+    if not locked:
+        subject = subject_locked(subject.pk)
+        refuse_erased(workspace_id=subject.workspace_id, user_id=subject.external_id, known_since=subject.created_at)
     door = source if source in (Source.IMPORT, Source.OPERATOR) else Source.AGENT
     if subject.recording_paused_at and door == Source.AGENT and not extracted_by:
         raise RecordingPaused("user_id", "Recording is paused for this person.")
@@ -145,7 +148,7 @@ class _Writer:
         self.door = door
         self.extracted_by = extracted_by
         self.approved = approved
-        self.policy: WorkspacePolicy = policy_of(subject.workspace_id)
+        self.policy: WorkspacePolicy = read_policy(subject.workspace.policy)
         self.sight: Sight = sight_of(agent_id=agent_id, policy=self.policy)
         self.added = 0
         self.rows = Rows()

@@ -191,9 +191,10 @@ def _evidence(version: FactVersion, turn: Turn | None, kind: EvidenceKind) -> li
 def subject_locked(subject_id: UUID) -> Subject:
     """Writers of one subject's facts go one after the other. New sessions of the subject need not wait for them.
 
-    Raises Erased when the subject was erased meanwhile.
+    With its workspace. Raises Erased when the subject was erased meanwhile.
     """
-    subject = Subject.objects.select_for_update(no_key=True).filter(pk=subject_id).first()
+    rows = Subject.objects.select_for_update(no_key=True, of=("self",)).select_related("workspace")
+    subject = rows.filter(pk=subject_id).first()
     if subject is None:
         raise Erased("user_id", "This person was erased.")
     return subject

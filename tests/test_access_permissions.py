@@ -18,7 +18,6 @@ ONLY_LOOKS = {
     Permission.AUDIT_READ,
     Permission.AUDIT_EXPORT,
     Permission.INTEGRITY_VERIFY,
-    Permission.SYSTEM_VIEW,
 }
 
 

@@ -492,6 +492,7 @@ class Answer:
         if self.status < 400:
             text = re.sub(UUIDS, "<id>", text)
             text = re.sub(r"\b[0-9a-f]{64}\b|mht?_[\w.-]+|(?<=/invitations/)[\w-]+", "<made>", text)
+            text = re.sub(r"[\w-]+:[\w-]{6}:[\w-]{43}", "<signed>", text)
             text = re.sub(r"\d{4}-\d\d-\d\d[T ][\d:.]+|\d{8}T\d{6}Z", "<time>", text)
         for name, value in sorted(self.sent.items(), key=lambda one: -len(one[1])):
             for written in {value, quote(value, safe=""), quote(quote(value, safe=""), safe="")}:

@@ -123,6 +123,9 @@ def test_periods_include_their_start_and_exclude_their_end(workspace_id):
         ({"subject_id": uuid4()}, "audit_by_subject"),
         ({"session_id": uuid4()}, "audit_by_session"),
         ({"since": datetime(2026, 1, 1, tzinfo=UTC)}, "audit_newest"),
+        ({"object_id": "one"}, "audit_by_object"),
+        ({"request_id": "one"}, "audit_by_request"),
+        ({"outcome": "denied"}, "audit_not_ok"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

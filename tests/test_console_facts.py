@@ -39,7 +39,7 @@ def versions(workspace: Workspace, fact: Fact) -> list[tuple[int, str, str]]:
 def test_the_page_shows_every_version_with_the_turn_it_comes_from(signed_in: Client, remembered: Remembered) -> None:
     page = signed_in.get(reverse("fact-detail", args=["acme", remembered.fact.id])).content.decode()
     assert "Budget is 500 EUR a month" in page
-    assert "<del>Budget is 300 EUR a month</del>" in page
+    assert "Budget is <del>300</del><ins>500</ins> EUR a month" in page
     assert "My budget is 500 EUR a month." in page
     assert f'/w/acme/sessions/{remembered.session.id}/?from=0#turn-0"' in page
     assert "it gives a known attribute another content" in page

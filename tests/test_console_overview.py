@@ -1,17 +1,21 @@
-"""The overview's figures, and the audit log's page."""
+"""The overview's figures."""
 
 import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from console_memory import Remembered, remember
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
-from facts.models import Extraction, ExtractionState, Recall, RecallKind
+from audit.erasure.models import Erasure, ErasureKind
+from facts.models import Extraction, ExtractionState, Recall, RecalledItem, RecallKind
 from memoryhub.access.models import Agent, User, Workspace
 from memoryhub.console import overview
+from memoryhub.console.timeouts import SEEN
 from memoryhub.core.charts import line, nice_top
 from memoryhub.core.tenancy import in_workspace
 
@@ -99,10 +103,105 @@ def test_the_chart_has_its_numbers_in_a_table(
     assert sum(int(written) for _, _, written in rows) == chart.total_written == 6
 
 
-def test_an_empty_workspace_is_a_guide(client: Client, viewer: User) -> None:
+def test_something_surfaced_of_an_erased_person_is_found(
+    workspace: Workspace, api: Client, remembered: Remembered
+) -> None:
+    ask(api)
+    with in_workspace(workspace.id):
+        erasure = Erasure.objects.create(
+            workspace_id=workspace.id,
+            subject_id=remembered.subject.id,
+            kind=ErasureKind.SUBJECT,
+            reason="subject_request",
+            actor_kind="command",
+            actor_id="tests",
+            sealed_at=timezone.now(),
+        )
+    assert broken(workspace)["Erased, yet surfaced"] == 0
+    with in_workspace(workspace.id):
+        Erasure.objects.filter(pk=erasure.pk).update(sealed_at=timezone.now() - timedelta(hours=1))
+    assert broken(workspace)["Erased, yet surfaced"] == 1
+
+
+def test_something_surfaced_of_another_person_is_found(
+    workspace: Workspace, agent: Agent, api: Client, remembered: Remembered
+) -> None:
+    ask(api)
+    assert broken(workspace)["Of another workspace or person, yet surfaced"] == 0
+    other = remember(agent, user_id="somebody_else")
+    with in_workspace(workspace.id):
+        items = RecalledItem.objects.filter(version__isnull=False).update(version=other.fact.versions.last())
+    assert broken(workspace)["Of another workspace or person, yet surfaced"] == items > 0
+
+
+def test_a_block_is_measured_against_the_history_it_stands_for(
+    client: Client, viewer: User, workspace: Workspace, agent: Agent, api: Client
+) -> None:
+    remember(agent, said="My budget is 500 EUR a month. " + "And much else was said. " * 500)
+    with in_workspace(workspace.id):
+        assert overview.block_size(workspace_id=workspace.id, now=timezone.now()) is None
+    ask(api)
+    with in_workspace(workspace.id):
+        size = overview.block_size(workspace_id=workspace.id, now=timezone.now())
+    assert size is not None
+    assert size.blocks == 1 and 50 < size.tokens < 800 and 3_300 < size.history < 3_700
+    assert size.times == pytest.approx(size.history / size.tokens)
     client.force_login(viewer)
     page = client.get(reverse("overview", args=["acme"])).content.decode()
-    assert "Nothing is remembered here yet" in page and "manage.py create_api_key" in page
+    assert f'<dd class="figure">{size.history:,}</dd>' in page and "mean of the latest 1<" in page
+
+
+def test_an_empty_workspace_is_a_guide_that_notices_the_first_turn(client: Client, viewer: User, agent: Agent) -> None:
+    client.force_login(viewer)
+    address, htmx = reverse("overview", args=["acme"]), {"hx-request": "true"}
+    page = client.get(address).content.decode()
+    assert "Nothing is remembered here yet" in page and "manage.py create_api_key" in page and "curl http" in page
+    assert client.get(address + "?live=1&first=1", headers=htmx).status_code == 204
+    remember(agent)
+    assert client.get(address + "?live=1&first=1", headers=htmx).headers["HX-Refresh"] == "true"
+    assert "Nothing is remembered here yet" not in client.get(address).content.decode()
+
+
+def test_the_page_asks_few_queries_however_much_there_is(
+    client: Client, viewer: User, agent: Agent, api: Client, remembered: Remembered
+) -> None:
+    client.force_login(viewer)
+
+    def queries() -> int:
+        with CaptureQueriesContext(connection) as asked:
+            assert client.get(reverse("overview", args=["acme"])).status_code == 200
+        return len(asked)
+
+    queries()
+    few = queries()
+    for number in range(3):
+        remember(agent, user_id=f"another_{number}")
+        ask(api)
+    assert queries() == few <= 25
+
+
+def test_figures_are_asked_for_again_without_the_page_around_them(
+    client: Client, viewer: User, remembered: Remembered
+) -> None:
+    client.force_login(viewer)
+    part = client.get(reverse("overview", args=["acme"]) + "?live=1", headers={"hx-request": "true"}).content.decode()
+    assert "Memories surfaced" in part and "Needs attention" in part
+    assert "<html" not in part and "Must be zero" not in part
+
+
+def test_what_a_page_asks_for_by_itself_does_not_keep_a_sign_in_alive(
+    client: Client, viewer: User, workspace: Workspace
+) -> None:
+    client.force_login(viewer)
+    client.get(reverse("overview", args=["acme"]))
+    session = client.session
+    session[SEEN] -= 300
+    session.save()
+    seen = session[SEEN]
+    client.get(reverse("overview", args=["acme"]) + "?live=1", headers={"hx-request": "true"})
+    assert client.session[SEEN] == seen
+    client.get(reverse("overview", args=["acme"]))
+    assert client.session[SEEN] > seen
 
 
 @pytest.mark.parametrize(
@@ -118,36 +217,6 @@ def test_a_line_runs_from_corner_to_corner() -> None:
     assert drawn.points == "0.0,120.0 50.0,70.0 100.0,20.0"
     assert drawn.area == "0.0,120.0 0.0,120.0 50.0,70.0 100.0,20.0 100.0,120.0"
     assert line([], top=1, left=0, right=1, above=0, bottom=1).points == ""
-
-
-def test_the_audit_log_is_filtered_and_paged(
-    client: Client, auditor: User, workspace: Workspace, remembered: Remembered
-) -> None:
-    client.force_login(auditor)
-    address = reverse("audit-log", args=["acme"])
-    page = client.get(address + "?action=fact.").content.decode()
-    assert ">fact.superseded</span>" in page and ">turns.recorded</span>" not in page
-    assert "it gives a known attribute another content" in page
-    assert "No entry matches" in client.get(address + "?action=nothing.such").content.decode()
-    assert "No entry matches" not in client.get(address + f"?subject_id={remembered.subject.id}").content.decode()
-    for _ in range(60):
-        client.get(address)
-    first = client.get(address).content.decode()
-    older = re.search(r'href="(\?before=[^"]+)" rel="next"', first)
-    assert older
-    second = client.get(address + older[1]).content.decode()
-    ids = [set(re.findall(r"<dt>Entry</dt><dd class=\"mono\">([^<]+)", page)) for page in (first, second)]
-    assert len(ids[0]) == 50 and ids[1] and not ids[0] & ids[1]
-
-
-def test_the_audit_log_names_people_and_agents(
-    client: Client, auditor: User, agent: Agent, remembered: Remembered
-) -> None:
-    client.force_login(auditor)
-    client.get(reverse("audit-log", args=["acme"]))
-    page = client.get(reverse("audit-log", args=["acme"])).content.decode()
-    assert 'assistant <span class="sub">agent</span>' in page and 'amir <span class="sub">user</span>' in page
-    assert "cust_48213" in page
 
 
 def test_hours_begin_on_the_hour(workspace: Workspace) -> None:

@@ -11,7 +11,7 @@ from django.utils import timezone
 from django_q.models import OrmQ
 
 from facts.models import Extraction
-from memoryhub import health
+from memoryhub import condition, health
 from memoryhub.core.embedding import service
 from memoryhub.core.ids import uuid7
 from memoryhub.core.observability import metrics
@@ -28,7 +28,7 @@ def fresh_look(settings, monkeypatch):
     settings.ROOT_URLCONF = __name__
     settings.EMBEDDER = "minilm"
     service.reset()
-    monkeypatch.setattr(health, "_last_look", None)
+    monkeypatch.setattr(condition, "_last_look", None)
     yield
     service.reset()
 

@@ -6,7 +6,7 @@ run     the ledger, outside the database; then each store in a transaction of it
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -435,7 +435,8 @@ def recipients_of(subject_id: UUID, *, workspace_id: UUID) -> list[dict[str, Any
     shown = told.filter(action__in=("memory.surfaced", "memory.previewed"))
     for row in shown.values("actor_kind", "actor_id").annotate(times=Count("id"), first=Min("at"), last=Max("at")):
         found.append({"what": "surfaced", "who": f"{row['actor_kind']}:{row['actor_id']}"} | _span(row))
-    read = told.filter(action="extraction.done", data__has_key="model").exclude(data__model="patterns")
+    # The patterns are ours and read inside the hub: nobody outside was given anything.
+    read = told.filter(action="extraction.done", data__has_key="model").exclude(data__model__startswith="patterns")
     for by_model in read.values("data__model").annotate(times=Count("id"), first=Min("at"), last=Max("at")):
         found.append({"what": "read_for_facts", "who": f"model:{by_model['data__model']}"} | _span(by_model))
     if settings.EMBEDDER == "openai":
@@ -474,7 +475,3 @@ def _is_done(line: ledger.Line) -> bool:
                 return True  # a workspace that is not here has nothing of it
         state = Erasure.objects.filter(pk=line.erasure_id).values_list("state", flat=True).first()
     return state is not None and state not in OPEN_ERASURES
-
-
-def finished(erasures: Iterable[Erasure]) -> bool:
-    return all(one.state == ErasureState.COMPLETED for one in erasures)

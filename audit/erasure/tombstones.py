@@ -1,16 +1,15 @@
 """What was erased is not written again: late and repeated writes are recognised by keyed digests."""
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from uuid import UUID
-
-from django.db.models import Q
 
 from audit.erasure.key import digest_of, key_id
 from audit.erasure.models import Tombstone
 from audit.registry import Stone
 
 USER, SESSION, PERIOD, FACT = "user", "session", "period", "fact"
+EVER = datetime.max.replace(tzinfo=UTC)
 
 
 class Erased(Exception):
@@ -86,10 +85,13 @@ def refuse_erased(
             raise Erased("turns", "These turns are dated in what was erased.")
 
 
-def is_erased_fact(digests: Iterable[bytes], *, workspace_id: UUID, dated: datetime) -> bool:
-    """Whether one of these facts was erased after this was said."""
-    within = Q(until__isnull=True) | Q(until__gt=dated)
-    return Tombstone.objects.filter(within, workspace_id=workspace_id, digest__in=list(digests)).exists()
+def erased_until(digests: Iterable[bytes], *, workspace_id: UUID) -> dict[bytes, datetime]:
+    """Until when what was said of these facts was erased; those of which nothing was are not in it."""
+    until: dict[bytes, datetime] = {}
+    for stone in Tombstone.objects.filter(workspace_id=workspace_id, digest__in=list(digests)):
+        digest, end = bytes(stone.digest), stone.until or EVER
+        until[digest] = max(end, until.get(digest, end))
+    return until
 
 
 def _within(stone: Tombstone, at: datetime) -> bool:

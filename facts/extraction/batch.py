@@ -385,4 +385,4 @@ def _ask(extractor: BatchExtractor, call: Any) -> Any:
     try:
         return call()
     except anthropic.AnthropicError as error:
-        raise extractor.translated(error) from None
+        raise extractor.translated(error) from error

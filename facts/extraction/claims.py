@@ -59,8 +59,8 @@ def claim_windows(
         if split_only and not suspects:
             ready = ready.filter(error__in=SPLIT)
         claimed: list[Extraction] = []
-        for some in _first_of_each_person(ready):
-            free = ready.filter(pk__in=some).select_for_update(skip_locked=True).order_by("next_attempt_at", "id")
+        for firsts in _first_of_each_person(ready):
+            free = firsts.select_for_update(skip_locked=True, of=("self",)).order_by("next_attempt_at", "id")
             claimed += free[: most - len(claimed)]
             if len(claimed) == most:
                 break
@@ -75,7 +75,8 @@ def claim_windows(
 def suspects_wait(workspace_id: UUID) -> bool:
     """Whether a window is due that has to be read alone."""
     with in_workspace(workspace_id):
-        return any(_first_of_each_person(_ready(workspace_id, timezone.now(), suspects=True)))
+        ready = _ready(workspace_id, timezone.now(), suspects=True)
+        return any(firsts.exists() for firsts in _first_of_each_person(ready))
 
 
 def _ready(workspace_id: UUID, now: datetime, *, suspects: bool) -> QuerySet[Extraction]:
@@ -86,7 +87,7 @@ def _ready(workspace_id: UUID, now: datetime, *, suspects: bool) -> QuerySet[Ext
     return Extraction.objects.filter(waits | abandoned, kind, workspace_id=workspace_id, state__in=OPEN_STATES)
 
 
-def _first_of_each_person(ready: QuerySet[Extraction]) -> Iterator[list[UUID]]:
+def _first_of_each_person(ready: QuerySet[Extraction]) -> Iterator[QuerySet[Extraction]]:
     """Of `ready` those before which nothing of their person has to be read, and that may be read, a few people at once.
 
     In steps over one table each: as one statement it takes seconds whenever the planner knows little of the tables,
@@ -104,9 +105,7 @@ def _first_of_each_person(ready: QuerySet[Extraction]) -> Iterator[list[UUID]]:
             .distinct("subject_id")
             .values_list("pk", flat=True)
         )
-        may = ready.filter(may_be_read(session="session__"), pk__in=list(firsts)).values_list("pk", flat=True)
-        if some := list(may):
-            yield some
+        yield ready.filter(may_be_read(session="session__"), pk__in=list(firsts))
         passed |= people
 
 
@@ -146,7 +145,7 @@ def held(claim: Claim) -> Extraction | None:
     """The window, locked, if the claim still holds; None when another took over or it was erased."""
     return (
         Extraction.objects.select_for_update(of=("self",))
-        .select_related("session__agent", "subject")
+        .select_related("session__agent", "subject", "workspace")
         .filter(pk=claim.extraction_id, lease=claim.lease, state=ExtractionState.RUNNING)
         .first()
     )

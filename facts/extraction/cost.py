@@ -61,14 +61,15 @@ def cost_of(model: str, usage: Usage, *, day: date, batched: bool = False) -> De
 def count_day(
     *, workspace_id: UUID, model: str, usage: Usage, cost: Decimal | None, batched: bool, failed: bool, at: datetime
 ) -> None:
-    """Add one attempt to its day, in the caller's transaction. Last in it: the row is shared by all windows."""
+    """Add one attempt to its day, in the caller's transaction. Last in it: rows are shared by many windows."""
     with connection.cursor() as cursor:
         cursor.execute(
-            "insert into facts_extractionday as d (workspace_id, day, model, batched, windows, failures, input_tokens,"
-            " output_tokens, cache_read_tokens, cache_write_tokens, cost_usd)"
-            " values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
-            " on conflict (workspace_id, day, model, batched) do update set windows = d.windows + excluded.windows,"
-            " failures = d.failures + excluded.failures, input_tokens = d.input_tokens + excluded.input_tokens,"
+            "insert into facts_extractionday as d (workspace_id, day, model, batched, shard, windows, failures,"
+            " input_tokens, output_tokens, cache_read_tokens, cache_write_tokens, cost_usd)"
+            " values (%s, %s, %s, %s, pg_backend_pid() %% 16, %s, %s, %s, %s, %s, %s, %s)"
+            " on conflict (workspace_id, day, model, batched, shard) do update set"
+            " windows = d.windows + excluded.windows, failures = d.failures + excluded.failures,"
+            " input_tokens = d.input_tokens + excluded.input_tokens,"
             " output_tokens = d.output_tokens + excluded.output_tokens,"
             " cache_read_tokens = d.cache_read_tokens + excluded.cache_read_tokens,"
             " cache_write_tokens = d.cache_write_tokens + excluded.cache_write_tokens,"

@@ -106,7 +106,8 @@ def apply(claim: Claim, extracted: Extracted, *, elapsed_ms: float = 0.0, batche
     """Write the facts, that the window is done, and the audit entry: all of it or nothing, and only once."""
     with in_workspace(claim.workspace_id):
         # The person before the window, the order in which erasure takes them too.
-        subject = Subject.objects.select_for_update(no_key=True).filter(pk=claim.subject_id).first()
+        people = Subject.objects.select_for_update(no_key=True, of=("self",)).select_related("workspace")
+        subject = people.filter(pk=claim.subject_id).first()
         row = held(claim) if subject is not None else None
         if subject is None or row is None:
             log.info("extraction.lost", extraction=claim.extraction_id, attempt=claim.attempt)
@@ -195,6 +196,7 @@ def write_facts(row: Extraction, subject: Subject, extracted: Extracted) -> list
         actor=ACTOR,
         agent_id=row.session.agent_id,
         extracted_by=extracted.extracted_by,
+        locked=True,
     )
 
 

@@ -15,8 +15,9 @@ from django.utils import timezone
 from facts.extraction.interface import KnownFact, Window, WindowTurn
 from facts.models import OPEN_STATES, Extraction, FactVersion, Status
 from facts.provenance import echoed_parts_of, without
-from facts.visibility import LET_IN, policy_of, sight_of
+from facts.visibility import LET_IN, sight_of
 from memoryhub.access.models import MemoryMode
+from memoryhub.access.policy import read_policy
 from memoryhub.core.tenancy import in_workspace
 from sessions.models import NOT_READ, Session, Subject, Turn, TurnRole, none_set
 
@@ -247,7 +248,7 @@ def _known_facts(extraction: Extraction, said: str, handles: Sequence[int] | Non
 
     What others wrote and nobody stands behind, or what waits for review, must not speak to the extractor either.
     """
-    sight = sight_of(agent_id=extraction.session.agent_id, policy=policy_of(extraction.workspace_id))
+    sight = sight_of(agent_id=extraction.session.agent_id, policy=read_policy(extraction.workspace.policy))
     versions = FactVersion.objects.filter(sight.versions(), fact__subject=extraction.subject_id, status__in=LET_IN)
     if handles is not None:
         versions = versions.filter(fact__handle__in=handles).order_by("fact_id", "-number").distinct("fact_id")

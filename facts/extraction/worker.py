@@ -23,7 +23,7 @@ log = structlog.get_logger(__name__)
 
 REST_SECONDS = 0.2
 PLAN_SECONDS = 1.0
-CLAIM_SECONDS = 0.1  # looking for windows costs as much for one as for several
+CLAIM_SECONDS = 0.2  # looking for windows costs as much for one as for several
 DATABASE_AWAY = (OperationalError, InterfaceError)
 
 
@@ -38,6 +38,8 @@ class Worker:
         self._running: dict[Future[str], claims.Claim] = {}
         self._unreturned: list[claims.Claim] = []
         self._planned_at = self._claimed_at = float("-inf")
+        self._workspaces: list[UUID] = []
+        self._suspects: list[UUID] = []
         self._took_over = False
         self._turn = 0
         self._batches = BatchWork(extractor, worker=name) if isinstance(extractor, BatchExtractor) else None
@@ -45,21 +47,27 @@ class Worker:
 
     def step(self) -> bool:
         """Do what there is to do; whether anything was. Waits a moment for a running window, if there are any."""
-        workspaces = list(Workspace.objects.order_by("id").values_list("pk", flat=True))
+        moved = self._collect()
+        if time.monotonic() - self._planned_at >= PLAN_SECONDS:
+            moved += self._look_around()
+            self._planned_at = time.monotonic()
+        if self._batches is not None:
+            moved += self._batches.step(self._workspaces)
+        moved += self._claim()
+        return bool(moved or self._running)
+
+    def _look_around(self) -> int:
+        """Which workspaces there are, what is due in them, and where a window waits that has to be read alone."""
+        self._workspaces = list(Workspace.objects.order_by("id").values_list("pk", flat=True))
         if not self._took_over:
             self._warm_up()
             breaker.reset(self.extractor.name, worker=self.name)
-            for workspace_id in workspaces:
+            for workspace_id in self._workspaces:
                 claims.take_over(workspace_id, worker=self.name)
             self._took_over = True
-        moved = self._collect()
-        if time.monotonic() - self._planned_at >= PLAN_SECONDS:
-            moved += sum(plan_windows(workspace_id) for workspace_id in workspaces)
-            self._planned_at = time.monotonic()
-        if self._batches is not None:
-            moved += self._batches.step(workspaces)
-        moved += self._claim(workspaces)
-        return bool(moved or self._running)
+        planned = sum(plan_windows(workspace_id) for workspace_id in self._workspaces)
+        self._suspects = [one for one in self._workspaces if claims.suspects_wait(one)]
+        return planned
 
     def close(self) -> bool:
         """Stop at once: what is being read is given back, and read again by whoever comes next.
@@ -87,7 +95,7 @@ class Worker:
             except ExtractionFailed as failure:
                 log.warning("extraction.not_ready", reason=failure.code)
 
-    def _claim(self, workspaces: list[UUID]) -> int:
+    def _claim(self) -> int:
         """Take what there is room for, a share from each workspace in turn."""
         free = self.concurrency - len(self._running)
         if not free or any(claim.alone for claim in self._running.values()):
@@ -103,30 +111,37 @@ class Worker:
             return 0
         if leave.probe is not None:
             free = 1
-        order = workspaces[self._turn :] + workspaces[: self._turn]
-        self._turn = (self._turn + 1) % max(len(workspaces), 1)
-        suspects = [workspace_id for workspace_id in order if claims.suspects_wait(workspace_id)]
-        if suspects and self._running:
+        if self._suspects and self._running:
             return 0  # let the others finish: it is read alone
-        taken: list[claims.Claim] = []
-        for workspace_id in suspects[:1] or order:
-            if len(taken) >= free:
-                break
-            most = (
-                1 if suspects else max((free - len(taken)) // 2, 1) if workspace_id != order[-1] else free - len(taken)
-            )
-            taken += claims.claim_windows(
-                workspace_id,
-                worker=self.name,
-                most=most,
-                suspects=bool(suspects),
-                split_only=self._sends_batches,
-            )
+        taken = self._take_alone() if self._suspects else []
+        if not taken:
+            taken = self._take(free)
         if not taken:
             breaker.hand_back(leave)
         for claim in taken:
             self._running[self._pool.submit(_work, claim, self.extractor, leave)] = claim
         return len(taken)
+
+    def _take_alone(self) -> list[claims.Claim]:
+        """One window that has to be read alone, unless another worker was faster."""
+        suspects, self._suspects = self._suspects, []
+        for workspace_id in suspects:
+            if taken := claims.claim_windows(workspace_id, worker=self.name, most=1, suspects=True):
+                return taken
+        return []
+
+    def _take(self, free: int) -> list[claims.Claim]:
+        """Up to `free` windows, a share from each workspace; another one is first each time."""
+        order = self._workspaces[self._turn :] + self._workspaces[: self._turn]
+        self._turn = (self._turn + 1) % max(len(order), 1)
+        taken: list[claims.Claim] = []
+        for workspace_id in order:
+            left = free - len(taken)
+            if not left:
+                break
+            share = left if workspace_id == order[-1] else max(left // 2, 1)
+            taken += claims.claim_windows(workspace_id, worker=self.name, most=share, split_only=self._sends_batches)
+        return taken
 
     def _collect(self) -> int:
         """Take note of what finished; a moment's wait when nothing has yet."""

@@ -99,7 +99,7 @@ RULES: dict[Permission, Rule] = {
     Permission.KEYS_MANAGE: _rule("make, rotate and revoke keys", ADMIN),
     Permission.PEOPLE_MANAGE: _rule("invite and remove people, change their roles", ADMIN),
     Permission.SETTINGS_MANAGE: _rule("change the workspace's settings", ADMIN),
-    Permission.SYSTEM_VIEW: _rule("see the state of the hub's parts", OPERATOR, OFFICER, AUDITOR, ADMIN),
+    Permission.SYSTEM_VIEW: _rule("see the state of the hub's parts", ADMIN),
     Permission.TURNS_WRITE: _rule("record turns and close sessions", scope=Scope.TURNS_WRITE),
     Permission.MEMORY_READ: _rule("read working memory, search and facts", scope=Scope.MEMORY_READ),
     Permission.FACTS_WRITE: _rule("add, correct, mark stale and restore facts", scope=Scope.FACTS_WRITE),

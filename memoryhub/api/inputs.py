@@ -8,6 +8,7 @@ from rest_framework import serializers
 from audit.actors import ActorKind
 from audit.export import ExportForm
 from audit.models import Outcome
+from audit.query import LONGEST
 from facts.decision import entity_key
 from facts.doubts import WAITS_BECAUSE
 from facts.extraction.claims import FAILURES
@@ -399,6 +400,12 @@ class AuditFilterQuery(Input):
     outcome = OneOf(Outcome.choices, required=False)
     since = Timestamp(required=False, help_text="From this moment on.")
     until = Timestamp(required=False, help_text="Before this moment.")
+    q = Text(
+        required=False,
+        max_length=LONGEST,
+        help_text="A search as in the console: `actor:ada -action:audit. created:2026-01-01..2026-02-01`. Besides the "
+        "other parameters. Names in it are looked up: yours for people and sessions, usernames, agents' names.",
+    )
 
 
 class AuditQuery(AuditFilterQuery, PageQuery):

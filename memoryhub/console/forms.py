@@ -129,28 +129,9 @@ def _plain(value: Decimal | None) -> str:
 
 
 class AuditFilter(forms.Form):
-    action = forms.CharField(required=False, max_length=64, label="Action")
-    actor_kind = forms.ChoiceField(
-        required=False,
-        choices=[
-            ("", "everybody"),
-            ("agent", "agents"),
-            ("user", "people"),
-            ("system", "the hub"),
-            ("command", "commands"),
-        ],
-        label="By",
-    )
-    outcome = forms.ChoiceField(
-        required=False,
-        choices=[
-            ("", "every outcome"),
-            ("ok", "ok"),
-            ("denied", "denied"),
-            ("failed", "failed"),
-            ("degraded", "degraded"),
-        ],
-        label="Outcome",
-    )
-    subject_id = forms.UUIDField(required=False, label="Subject")
+    q = forms.CharField(required=False, label="Search the log")
     before = forms.UUIDField(required=False, widget=forms.HiddenInput)
+
+
+class JumpForm(forms.Form):
+    q = forms.CharField(required=False, max_length=256)

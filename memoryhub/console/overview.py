@@ -3,31 +3,29 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 from django.db import connection
-from django.db.models import Count, F, Q
+from django.db.models import Count, Q
 from django.db.models.functions import TruncHour
 
 from audit.ids import first_id
 from facts.models import (
-    Evidence,
     EvidenceKind,
-    Extraction,
     ExtractionState,
-    FactTransition,
     FactVersion,
-    Recall,
     RecalledItem,
     RecallKind,
     Status,
 )
 from memoryhub.core.charts import Line, line, nice_top
-from memoryhub.core.search.models import Pending
 from memoryhub.core.tenancy import tenant_tables
-from sessions.models import Subject, Turn
+from sessions.models import Turn
 
 WINDOW = timedelta(hours=24)
+TOLD = 20
+"""How many of the latest blocks are measured."""
 
 
 @dataclass(frozen=True)
@@ -42,13 +40,31 @@ class Figures:
     learned: int
     confirmed: int
     superseded: int
-    pending: int
+    unindexed: int
+    unread: int
     dead: int
     quarantined: int
 
     @property
+    def pending(self) -> int:
+        return self.unindexed + self.unread
+
+    @property
     def degraded_percent(self) -> float:
         return 100 * self.degraded / self.recalls if self.recalls else 0.0
+
+
+@dataclass(frozen=True)
+class BlockSize:
+    """Tokens of a block, and of the conversations it stands for: means over `blocks` of them."""
+
+    blocks: int
+    tokens: int
+    history: int
+
+    @property
+    def times(self) -> float:
+        return self.history / self.tokens if self.tokens else 0.0
 
 
 @dataclass(frozen=True)
@@ -88,38 +104,83 @@ class Chart:
 
 
 def figures(*, workspace_id: UUID, now: datetime) -> Figures:
+    """One query, however much there is to count."""
+    since = now - WINDOW
+    # Ids of version 7 are made from the time, so the primary key serves as the index over it.
+    values: dict[str, Any] = {
+        "workspace": workspace_id,
+        "since": since,
+        "first": first_id(since),
+        "preview": RecallKind.PREVIEW,
+        "confirms": EvidenceKind.CONFIRMS,
+        "superseded": Status.SUPERSEDED,
+        "quarantined": Status.QUARANTINED,
+        "waiting": [ExtractionState.DUE, ExtractionState.RUNNING, ExtractionState.FAILED],
+        "dead": ExtractionState.DEAD,
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            with recalls as materialized (
+              select degraded, elapsed_ms from facts_recall
+              where workspace_id = %(workspace)s and at >= %(since)s and kind <> %(preview)s)
+            select
+              (select count(*) from facts_recalleditem i join facts_recall r on r.id = i.recall_id
+                where i.workspace_id = %(workspace)s and i.id >= %(first)s and r.kind <> %(preview)s),
+              (select count(*) from recalls),
+              (select count(*) from recalls where degraded <> '{}'),
+              (select percentile_cont(0.5) within group (order by elapsed_ms) from recalls),
+              (select percentile_cont(0.95) within group (order by elapsed_ms) from recalls),
+              (select count(*) from facts_factversion
+                where workspace_id = %(workspace)s and id >= %(first)s and number = 1),
+              (select count(*) from facts_evidence
+                where workspace_id = %(workspace)s and id >= %(first)s and kind = %(confirms)s),
+              (select count(*) from facts_facttransition
+                where workspace_id = %(workspace)s and id >= %(first)s and to_status = %(superseded)s),
+              (select count(*) from search_pending where workspace_id = %(workspace)s),
+              (select count(*) from facts_extraction
+                where workspace_id = %(workspace)s and state = any(%(waiting)s)),
+              (select count(*) from facts_extraction where workspace_id = %(workspace)s and state = %(dead)s),
+              (select count(*) from facts_factversion
+                where workspace_id = %(workspace)s and status = %(quarantined)s)
+            """,
+            values,
+        )
+        [counts] = cursor.fetchall()
+    return Figures(*counts)
+
+
+def block_size(*, workspace_id: UUID, now: datetime) -> BlockSize | None:
+    """What the latest blocks took, beside what replaying these people's conversations would; None without any.
+
+    At most TOLD blocks are looked at. Replayed history is estimated as blocks are (`estimate_tokens`, for ASCII).
+    """
     since = now - WINDOW
     with connection.cursor() as cursor:
         cursor.execute(
-            "select count(*), count(*) filter (where degraded <> '{}'),"
-            " percentile_cont(0.5) within group (order by elapsed_ms),"
-            " percentile_cont(0.95) within group (order by elapsed_ms)"
-            " from facts_recall where workspace_id = %s and at >= %s and kind <> %s",
-            [workspace_id, since, RecallKind.PREVIEW],
+            """
+            with latest as materialized (
+              select id, subject_id, at from facts_recall
+              where workspace_id = %(workspace)s and at >= %(since)s and kind = 'working_memory'
+                and subject_id is not null
+              order by at desc limit %(most)s),
+            blocks as (
+              select l.subject_id, e.tokens from latest l cross join lateral (
+                select (data ->> 'tokens_estimated')::int as tokens from audit_entry e
+                where e.workspace_id = %(workspace)s and e.subject_id = l.subject_id and e.id >= %(first)s
+                  and e.action = 'memory.surfaced' and e.object_id = l.id::text limit 1) e
+              where e.tokens is not null),
+            histories as (
+              select s.subject_id, sum(octet_length(t.text)) / 3.6 as tokens
+              from memory_sessions_session s join memory_sessions_turn t on t.session_id = s.id
+              where s.subject_id in (select subject_id from blocks) group by s.subject_id)
+            select count(*), coalesce(avg(b.tokens), 0), coalesce(avg(h.tokens), 0)
+            from blocks b join histories h using (subject_id)
+            """,
+            {"workspace": workspace_id, "since": since, "first": first_id(since), "most": TOLD},
         )
-        recalls, degraded, median, p95 = cursor.fetchone()
-    # Ids of version 7 are made from the time, so the primary key serves as the index over it.
-    recent = Q(id__gte=first_id(since))
-    versions = FactVersion.objects.filter(recent, workspace_id=workspace_id)
-    extractions = Extraction.objects.filter(workspace_id=workspace_id)
-    return Figures(
-        surfaced=RecalledItem.objects.filter(recent, workspace_id=workspace_id)
-        .exclude(recall__kind=RecallKind.PREVIEW)
-        .count(),
-        recalls=recalls,
-        degraded=degraded,
-        median_ms=median,
-        p95_ms=p95,
-        learned=versions.filter(number=1).count(),
-        confirmed=Evidence.objects.filter(recent, workspace_id=workspace_id, kind=EvidenceKind.CONFIRMS).count(),
-        superseded=FactTransition.objects.filter(
-            recent, workspace_id=workspace_id, to_status=Status.SUPERSEDED
-        ).count(),
-        pending=Pending.objects.filter(workspace_id=workspace_id).count()
-        + extractions.filter(state__in=(ExtractionState.DUE, ExtractionState.RUNNING, ExtractionState.FAILED)).count(),
-        dead=extractions.filter(state=ExtractionState.DEAD).count(),
-        quarantined=FactVersion.objects.filter(workspace_id=workspace_id, status=Status.QUARANTINED).count(),
-    )
+        [(blocks, tokens, history)] = cursor.fetchall()
+    return BlockSize(blocks, round(tokens), round(history)) if blocks else None
 
 
 def chart(*, workspace_id: UUID, now: datetime) -> Chart:
@@ -139,28 +200,54 @@ def chart(*, workspace_id: UUID, now: datetime) -> Chart:
 def promises(*, workspace_id: UUID, now: datetime) -> list[Promise]:
     """The promises of the hub as figures that must be zero, each looked at anew."""
     since = now - WINDOW
-    recalls = Recall.objects.filter(workspace_id=workspace_id, at__gte=since)
     with connection.cursor() as cursor:
         cursor.execute(
-            "select count(*) from facts_recall r where r.workspace_id = %s and r.at >= %s and not exists ("
-            " select from audit_entry e where e.workspace_id = r.workspace_id and e.id >= %s"
-            " and e.action in ('memory.surfaced', 'memory.previewed') and e.object_id = r.id::text)",
-            [workspace_id, since, first_id(since - timedelta(minutes=5))],
+            """
+            select
+              (select count(*) from facts_recall where workspace_id = %(workspace)s and at >= %(since)s),
+              (select count(*) from facts_recall r
+                where r.workspace_id = %(workspace)s and r.at >= %(since)s and not exists (
+                  select from audit_entry e where e.workspace_id = r.workspace_id and e.id >= %(before)s
+                    and e.action in ('memory.surfaced', 'memory.previewed') and e.object_id = r.id::text)),
+              (select count(*) from audit_erasure
+                where workspace_id = %(workspace)s and kind = 'subject' and sealed_at is not null),
+              (select count(*) from audit_erasure x join audit_entry e
+                on e.workspace_id = x.workspace_id and e.subject_id = x.subject_id and e.at > x.sealed_at
+                where x.workspace_id = %(workspace)s and x.kind = 'subject' and e.action = 'memory.surfaced'),
+              (select count(*) from memory_sessions_subject
+                where workspace_id = %(workspace)s and restricted_at is not null),
+              (select count(*) from memory_sessions_subject s
+                join facts_recall r on r.subject_id = s.id and r.at > s.restricted_at and r.kind <> 'preview'
+                join facts_recalleditem i on i.recall_id = r.id
+                where s.workspace_id = %(workspace)s and s.restricted_at is not null),
+              (select count(*) from facts_recalleditem
+                where workspace_id = %(workspace)s and id >= %(first)s),
+              -- The policies hide other tenants' rows: what an item names and cannot be seen is one of theirs.
+              (select count(*) from facts_recalleditem i join facts_recall r on r.id = i.recall_id
+                left join facts_factversion v on v.id = i.version_id
+                left join facts_fact f on f.id = v.fact_id
+                left join memory_sessions_turn t on t.id = i.turn_id
+                left join memory_sessions_session s on s.id = t.session_id
+                where i.workspace_id = %(workspace)s and i.id >= %(first)s
+                  and coalesce(f.subject_id, s.subject_id) is distinct from r.subject_id),
+              (select count(*) from facts_extraction where workspace_id = %(workspace)s and state = 'dead')
+            """,
+            {
+                "workspace": workspace_id,
+                "since": since,
+                "first": first_id(since),
+                "before": first_id(since - timedelta(minutes=5)),
+            },
         )
-        [(without_receipt,)] = cursor.fetchall()
+        [row] = cursor.fetchall()
+    recalls, unreceipted, erased, erased_surfaced, restricted, restricted_surfaced, items, foreign, dead = row
     # A table without its policy would show a forgotten filter other tenants' rows.
     tables = tenant_tables()
-    restricted = Subject.objects.filter(workspace_id=workspace_id, restricted_at__isnull=False)
-    surfaced_anyway = (
-        RecalledItem.objects.filter(workspace_id=workspace_id, recall__subject__in=restricted)
-        .filter(recall__at__gt=F("recall__subject__restricted_at"))
-        .exclude(recall__kind=RecallKind.PREVIEW)
-        .count()
-    )
-    dead = Extraction.objects.filter(workspace_id=workspace_id, state=ExtractionState.DEAD).count()
     return [
-        Promise("Surfaced without a receipt", without_receipt, f"of {recalls.count():,} in the last 24 hours"),
-        Promise("Restricted, yet surfaced", surfaced_anyway, f"of {restricted.count():,} restricted subjects"),
+        Promise("Surfaced without a receipt", unreceipted, f"of {recalls:,} in the last 24 hours"),
+        Promise("Erased, yet surfaced", erased_surfaced, f"of {erased:,} erased people"),
+        Promise("Restricted, yet surfaced", restricted_surfaced, f"of {restricted:,} restricted subjects"),
+        Promise("Of another workspace or person, yet surfaced", foreign, f"of {items:,} items in the last 24 hours"),
         Promise(
             "Tables open to another workspace",
             sum(not protected for protected in tables.values()),

@@ -34,6 +34,10 @@ NAVIGATION: tuple[tuple[str, tuple[NavItem, ...]], ...] = (
         ),
     ),
     (
+        "What agents saw",
+        (NavItem("surfacings", "Surfacings", "recall-list"),),
+    ),
+    (
         "Governance",
         (
             NavItem("erasures", "Erasures", "erasures", Permission.SUBJECTS_ERASE),
@@ -46,14 +50,19 @@ NAVIGATION: tuple[tuple[str, tuple[NavItem, ...]], ...] = (
             NavItem("people", "People and roles", "people", Permission.PEOPLE_MANAGE),
             NavItem("agents", "Agents and keys", "agent-list", Permission.AGENTS_MANAGE),
             NavItem("settings", "Settings", "settings", Permission.SETTINGS_MANAGE),
+            NavItem("system", "System", "system", Permission.SYSTEM_VIEW),
         ),
     ),
 )
 
 
+PEEK = "peek"
+"""The element that a page is peeked at in: its content without what stands around it."""
+
+
 def wants_part(request: "ConsoleRequest") -> bool:
     """Whether htmx asked for a part of the page. Going back through the browser's history asks for the whole one."""
-    return bool(request.htmx) and not request.htmx.history_restore_request
+    return bool(request.htmx) and not request.htmx.history_restore_request and request.htmx.target != PEEK
 
 
 def page(
@@ -75,7 +84,16 @@ def page(
     }
     if partial and wants_part(request):
         return render(request, partial, {**around, **context}, status=status)
-    around["navigation"] = [
+    if request.htmx and request.htmx.target == PEEK:
+        return render(request, template, {**around, **context, "peek": True}, status=status)
+    around["navigation"] = navigation(workspace, role, section)
+    around["other_workspaces"] = [one.workspace for one in request.memberships if one.workspace_id != workspace.id]
+    return render(request, template, {**around, **context}, status=status)
+
+
+def navigation(workspace: Workspace, role: str, section: str = "") -> list[tuple[str, list[tuple[str, str, bool]]]]:
+    """The pages that `role` may open, in their groups: label, address, whether it is the present one."""
+    return [
         (group, shown)
         for group, items in NAVIGATION
         if (
@@ -86,5 +104,3 @@ def page(
             ]
         )
     ]
-    around["other_workspaces"] = [one.workspace for one in request.memberships if one.workspace_id != workspace.id]
-    return render(request, template, {**around, **context}, status=status)

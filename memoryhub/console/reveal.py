@@ -11,10 +11,10 @@ from django.utils import timezone
 from django_htmx.http import HttpResponseClientRefresh
 
 from audit.reasons import REASONS
-from facts.models import Fact
+from facts.models import Fact, Recall
 from memoryhub.access.models import Workspace
 from memoryhub.access.permissions import Permission, role_may
-from memoryhub.console.pages import page
+from memoryhub.console.pages import page, wants_part
 from memoryhub.console.selectors import facts_without_content, subject_summary
 from sessions.models import Session, Subject
 
@@ -55,6 +55,8 @@ def subject_of(kwargs: dict[str, Any]) -> Subject:
         found = people.filter(pk__in=Fact.objects.filter(pk=kwargs["fact_id"]).values("subject"))
     elif "session_id" in kwargs:
         found = people.filter(pk__in=Session.objects.filter(pk=kwargs["session_id"]).values("subject"))
+    elif "recall_id" in kwargs:
+        found = people.filter(pk__in=Recall.objects.filter(pk=kwargs["recall_id"]).values("subject"))
     else:
         found = people.none()
     subject = found.first()
@@ -77,6 +79,19 @@ def revealed_until(request: HttpRequest, subject_id: UUID) -> datetime | None:
     return None if _is_over(when) else datetime.fromisoformat(when)
 
 
+def content_shown(request: "ConsoleRequest", subject_id: UUID | None) -> bool:
+    """Whether this person's content may be on a page that also shows what is not content, or is about several people.
+
+    Such a page asks for `Permission.METADATA_VIEW` alone, and leaves out what this does not allow.
+    """
+    role = request.membership.role
+    if role_may(role, Permission.CONTENT_VIEW):
+        return True
+    if subject_id is None or not role_may(role, Permission.CONTENT_REVEAL):
+        return False
+    return revealed_until(request, subject_id) is not None
+
+
 def hide_from(request: HttpRequest, subject_id: UUID) -> None:
     """End the showing of this person's content before its time is over."""
     kept = request.session.get(SESSION_KEY, {})
@@ -87,7 +102,7 @@ def hidden_page(
     request: "ConsoleRequest", workspace: Workspace, subject: Subject, form: RevealForm | None = None
 ) -> HttpResponse:
     """What is known of a person without any of it: counts, types, states and dates; and the form that reveals."""
-    if request.htmx and not request.htmx.history_restore_request:
+    if wants_part(request):
         # A part was asked for after the time was over: the whole page has to be asked for again.
         return HttpResponseClientRefresh()
     context = {
@@ -95,13 +110,19 @@ def hidden_page(
         "summary": subject_summary(subject),
         "tab": "facts",
         "facts": facts_without_content(subject),
+    } | reveal_context(request, form)
+    status = 422 if form is not None else 200 if request.method == "GET" else 403
+    return page(request, workspace, "sessions/subject_hidden.html", context, section="subjects", status=status)
+
+
+def reveal_context(request: "ConsoleRequest", form: RevealForm | None = None) -> dict[str, Any]:
+    """What components/reveal.html shows, beside the `subject`."""
+    return {
         "form": form or RevealForm(),
         "may_reveal": role_may(request.membership.role, Permission.CONTENT_REVEAL),
         "next": request.get_full_path() if request.method == "GET" else "",
         "lasts": int(LASTS.total_seconds() // 60),
     }
-    status = 422 if form is not None else 200 if request.method == "GET" else 403
-    return page(request, workspace, "sessions/subject_hidden.html", context, section="subjects", status=status)
 
 
 def _is_over(when: str) -> bool:

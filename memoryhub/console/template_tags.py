@@ -15,14 +15,10 @@ from audit.actions import ACTIONS
 from audit.reasons import REASONS
 from facts.models import Status
 from memoryhub.console.extraction import CAUSES
+from memoryhub.core.text import visible as text_made_visible
 
 register = template.Library()
 
-# Characters that change how their neighbours are displayed, or hide. Shown by their number, never carried out.
-_UNSEEN = re.compile(
-    "[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f\u00ad\u061c\u180e\u200b\u200e\u200f\u202a-\u202e"
-    "\u2060-\u206f\ufeff\U000e0000-\U000e007f]"
-)
 _HANDLE = re.compile(r"^- (F\d+)(?= \[)")
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 
@@ -39,13 +35,19 @@ OUTCOME_TONE = {"ok": "good", "denied": "bad", "failed": "bad", "degraded": "war
 @register.filter
 def visible(text: str) -> str:
     """`text` with every character that would not be seen, or would reorder others, replaced by its number."""
-    return _UNSEEN.sub(lambda found: f"⟨U+{ord(found[0]):04X}⟩", str(text))
+    return text_made_visible(str(text))
 
 
 @register.filter
 def excerpt(text: str, length: int) -> str:
     """The beginning of `text`, at most `length` characters."""
     return text if len(text) <= length else text[: length - 1].rstrip() + "…"
+
+
+@register.inclusion_tag("components/folded.html")
+def folded(text: str, over: int = 600) -> dict[str, Any]:
+    """`text`; its beginning, which unfolds, where it is longer than `over` characters."""
+    return {"text": text, "beginning": excerpt(text, over // 2) if len(text) > over else ""}
 
 
 @register.simple_tag

@@ -24,6 +24,8 @@ from memoryhub.core.tenancy import in_workspace
 BEGAN, SEEN = "signed_in_at", "seen_at"
 # Written at most so often, in seconds: not every page has to change the session.
 PRECISION = 30
+LIVE = "live"
+"""The parameter of what a page asks for by itself, again and again: no sign that somebody is there."""
 
 
 def begin(request: HttpRequest) -> None:
@@ -65,5 +67,5 @@ class TimeoutMiddleware:
             with in_workspace(INSTALLATION):
                 record(Actor.user(user.pk), "user.session_expired", user, workspace_id=INSTALLATION)  # type: ignore[arg-type]
                 logout(request)
-        elif now - seen > PRECISION:
+        elif now - seen > PRECISION and LIVE not in request.GET:
             request.session[SEEN] = now

@@ -9,11 +9,14 @@ from memoryhub.console.views import (
     entrance,
     erasures,
     facts,
+    jump,
     overview,
     people,
     review,
     settings,
     subjects,
+    surfacings,
+    system,
 )
 
 WORKSPACE = "w/<slug:workspace>/"
@@ -28,6 +31,7 @@ urlpatterns = [
     path(f"{WORKSPACE}people/<uuid:membership_id>/remove/", people.member_removal, name="member-remove"),
     path(f"{WORKSPACE}invitations/<uuid:invitation_id>/revoke/", people.invitation_take_back, name="invitation-revoke"),
     path(WORKSPACE, overview.overview, name="overview"),
+    path(f"{WORKSPACE}jump/", jump.jump, name="jump"),
     path(f"{WORKSPACE}subjects/", subjects.subject_list, name="subject-list"),
     path(f"{WORKSPACE}subjects/<uuid:subject_id>/", subjects.subject_facts, name="subject-facts"),
     path(f"{WORKSPACE}subjects/<uuid:subject_id>/sessions/", subjects.subject_sessions, name="subject-sessions"),
@@ -46,6 +50,8 @@ urlpatterns = [
     path(f"{WORKSPACE}erasures/<uuid:erasure_id>/", erasures.erasure_detail, name="erasure-detail"),
     path(f"{WORKSPACE}erasures/<uuid:erasure_id>/certificate.json", erasures.erasure_file, name="erasure-file"),
     path(f"{WORKSPACE}erasures/<uuid:erasure_id>/retry/", erasures.erasure_again, name="erasure-again"),
+    path(f"{WORKSPACE}surfacings/", surfacings.recall_list, name="recall-list"),
+    path(f"{WORKSPACE}surfacings/<uuid:recall_id>/", surfacings.recall_detail, name="recall-detail"),
     path(f"{WORKSPACE}dead-letters/", dead_letters.dead_letter_list, name="dead-letters"),
     path(f"{WORKSPACE}dead-letters/replay/", dead_letters.dead_letter_replay, name="dead-letter-replay"),
     path(
@@ -66,5 +72,6 @@ urlpatterns = [
     path(f"{WORKSPACE}agents/<uuid:agent_id>/keys/new/", agents.key_new, name="key-new"),
     path(f"{WORKSPACE}keys/<uuid:key_id>/rotate/", agents.key_rotate_view, name="key-rotate"),
     path(f"{WORKSPACE}keys/<uuid:key_id>/revoke/", agents.key_revoke_view, name="key-revoke"),
+    path(f"{WORKSPACE}system/", system.system, name="system"),
     path(f"{WORKSPACE}settings/", settings.workspace_settings, name="settings"),
 ]

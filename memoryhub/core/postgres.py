@@ -67,6 +67,8 @@ OPTIONS: Mapping[str, str] = {
     "wal_compression": "on",
     # After a kill, one call instead of opening each file: seconds on a slow disk. Linux alone has it.
     **({"recovery_init_sync_method": "syncfs"} if sys.platform == "linux" else {}),
+    # After a burst of new rows the planner knows nothing of them until the next round, and takes paths of seconds.
+    "autovacuum_naptime": "5s",
     "timezone": "UTC",
     "log_timezone": "UTC",
     # People's words must not reach the log. An ERROR can quote a value in its very message and goes to the client

@@ -8,17 +8,23 @@ taking one leading apostrophe away always gives back what was there.
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Sequence
 
 MEDIA_TYPE = "text/csv; charset=utf-8"
 MARK = "'"
+_NOT_DRAWN = re.compile(
+    "[\\s\x00-\x1f\x7f-\xa0\xad\u034f\u061c\u180e\u200b-\u200f\u2028-\u202f\u205f-\u206f\u3000\ufe00-\ufe0f\ufeff]+"
+)
 _BEGINNINGS = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20" + MARK)
 
 
 def neutral(cell: str) -> str:
     """`cell` as it may stand in a CSV file."""
-    # A program that trims cells calculates what stands behind the blanks.
-    return MARK + cell if cell.startswith(_BEGINNINGS) or cell.lstrip().startswith(_BEGINNINGS) else cell
+    # A program that trims cells, or leaves out what is not drawn, calculates what stands behind.
+    unseen = _NOT_DRAWN.match(cell)
+    calculated = cell.startswith(_BEGINNINGS) or (unseen and cell.startswith(_BEGINNINGS, unseen.end()))
+    return MARK + cell if calculated else cell
 
 
 def original(cell: str) -> str:

@@ -1,10 +1,10 @@
 """A real browser before a real hub. Skipped, with the reason, where there is no Chromium; CI installs one."""
 
 import os
-import shutil
 from collections.abc import Iterator
 
 import pytest
+from browser.chromium import CHROMIUM, SWITCHES
 from console_memory import Remembered, remember
 from playwright.sync_api import Browser, Page, sync_playwright
 
@@ -12,18 +12,7 @@ from audit.actors import Actor
 from memoryhub.access.models import Agent, Role, Workspace
 from memoryhub.access.people import user_create
 
-CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
 PASSWORD = "correct horse battery staple"
-SWITCHES = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--disable-dev-shm-usage",
-]
 
 
 @pytest.fixture(scope="session")

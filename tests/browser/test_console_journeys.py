@@ -99,6 +99,7 @@ def test_a_telephone_shows_everything_within_its_width(signed_in: Page, theme: s
     signed_in.get_by_label("Menu").click()
     signed_in.locator(".menu").get_by_role("link", name="Subjects").click()
     signed_in.get_by_role("link", name="cust_48213").click()
+    expect(signed_in.get_by_role("heading", level=1)).to_contain_text("cust_48213")
     width = signed_in.evaluate("document.documentElement.scrollWidth")
     assert width == 390
     ground = signed_in.evaluate("getComputedStyle(document.body).backgroundColor")

@@ -1,6 +1,7 @@
 """The audit log, for those who check."""
 
-from typing import ClassVar
+from typing import Any, ClassVar
+from uuid import UUID
 
 from django.http import StreamingHttpResponse
 from drf_spectacular.types import OpenApiTypes
@@ -9,13 +10,16 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from audit.export import MEDIA_TYPES, ExportForm, export_begin, export_chunks, file_name
+from audit.query import QueryRefused
 from audit.selectors import EntryFilters, entry_page
 from audit.services import record
 from memoryhub.access.permissions import Permission
 from memoryhub.api.base import ANY_MODE, ApiView, shown
+from memoryhub.api.errors import FieldRefused
 from memoryhub.api.inputs import AuditExportQuery, AuditQuery
 from memoryhub.api.outputs import EntryPageOut
 from memoryhub.api.paging import cursor_after, cursor_id
+from sessions.log_search import log_filters
 
 DISPOSITION = OpenApiParameter(
     "Content-Disposition",
@@ -45,13 +49,14 @@ class AuditLog(ApiView):
         limit = query.pop("limit")
         caller = self.caller
         with self.workspace():
-            page = entry_page(caller.workspace_id, EntryFilters(**query), before=before, limit=limit)
+            filters = _filters(query, caller.workspace_id)
+            page = entry_page(caller.workspace_id, filters, before=before, limit=limit)
             record(
                 caller.actor,
                 "audit.read",
                 workspace_id=caller.workspace_id,
-                subject=query.get("subject_id"),
-                data={"returned": len(page.entries), "filters": sorted(query)},
+                subject=filters.one_subject,
+                data={"returned": len(page.entries), "filters": filters.used},
             )
         answer = {"entries": page.entries, "next": cursor_after(page.next) if page.next else None}
         return Response(shown(EntryPageOut, answer))
@@ -81,10 +86,20 @@ class AuditExport(ApiView):
     def get(self, request: Request) -> StreamingHttpResponse:
         query = self.query(AuditExportQuery)
         form = ExportForm(query.pop("format"))
-        caller, filters = self.caller, EntryFilters(**query)
+        caller = self.caller
+        with self.workspace():
+            filters = _filters(query, caller.workspace_id)
         began = export_begin(workspace_id=caller.workspace_id, filters=filters, form=form, actor=caller.actor)
         return StreamingHttpResponse(
             export_chunks(began=began, filters=filters, form=form, actor=caller.actor),
             content_type=MEDIA_TYPES[form],
             headers={"Content-Disposition": f'attachment; filename="{file_name(caller.workspace_slug, began, form)}"'},
         )
+
+
+def _filters(query: dict[str, Any], workspace_id: UUID) -> EntryFilters:
+    text = query.pop("q", "")
+    try:
+        return log_filters(text, workspace_id=workspace_id, also=EntryFilters(**query))
+    except QueryRefused as error:
+        raise FieldRefused("q", str(error)) from error

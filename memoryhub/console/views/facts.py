@@ -1,6 +1,7 @@
 """One fact with its history, and putting it right."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -12,18 +13,34 @@ from django.views.decorators.http import require_GET, require_POST
 
 from audit.services import record
 from facts.exceptions import NotPossible, UnknownFact, VersionConflict
-from facts.models import Fact, FactVersion, Source, Status
+from facts.models import Evidence, Fact, FactTransition, FactVersion, Source, Status
 from facts.services import fact_correct, fact_mark_stale, fact_pin, fact_restore
+from facts.surfacings import Reach, RecallFilter, blast_radius, recall_page
 from facts.visibility import LET_IN
 from memoryhub.access.models import Workspace
 from memoryhub.access.permissions import Permission
 from memoryhub.console.access import ConsoleRequest, actor_of, permission_required
+from memoryhub.console.diff import Run, word_diff
 from memoryhub.console.forms import ChangeForm, CorrectForm, RestoreForm, StaleForm
 from memoryhub.console.pages import page
 from memoryhub.console.selectors import actor_names, fact_with_history, shown_fact
+from memoryhub.console.sentences import Quote, quote
 
 F = TypeVar("F", bound=ChangeForm)
 RESTORABLE = (Status.SUPERSEDED, Status.STALE)
+SURFACINGS_SHOWN = 10
+
+
+@dataclass(frozen=True)
+class ShownVersion:
+    """A version on the page: what it changed, where it was said, what became of it, and how far it got."""
+
+    version: FactVersion
+    changes: tuple[Run, ...]
+    """From the version before it; empty for the first, and where the words are the same."""
+    evidence: list[tuple[Evidence, Quote]]
+    transitions: list[tuple[FactTransition, str]]
+    reach: Reach | None
 
 
 @require_GET
@@ -169,14 +186,21 @@ def _fact_page(
     versions = list(fact.versions.all())
     transitions = {version.id: sorted(version.transitions.all(), key=lambda one: one.at) for version in versions}
     names = actor_names((one.actor_kind, one.actor_id) for many in transitions.values() for one in many)
+    asked = request.GET.get("version", "")
+    chosen = int(asked) if asked.isascii() and asked.isdigit() and len(asked) < 6 else None
+    radius = blast_radius(fact.id, version=chosen)
     context = {
         "fact": fact,
         "subject": fact.subject,
         "shown": shown,
-        "versions": [
-            (version, [(one, names[one.actor_kind, one.actor_id]) for one in transitions[version.id]])
-            for version in versions
-        ],
+        "versions": list(_shown_versions(versions, transitions, names, radius.by_version)),
+        "radius": radius,
+        "chosen": chosen,
+        "surfacings": recall_page(
+            workspace_id=workspace.id,
+            wanted=RecallFilter(fact_id=fact.id, version=chosen),
+            limit=SURFACINGS_SHOWN,
+        ),
         "restorable": RESTORABLE,
         "sent": next(iter(sent), ""),
         "correct": sent.get("correct")
@@ -187,3 +211,27 @@ def _fact_page(
         "waiting": sum(version.status == Status.QUARANTINED for version in versions),
     }
     return page(request, workspace, "facts/fact_detail.html", context, section="subjects", status=status)
+
+
+def _shown_versions(
+    versions: list[FactVersion],
+    transitions: Mapping[UUID, list[FactTransition]],
+    names: Mapping[tuple[str, str], str],
+    reach: Mapping[int, Reach],
+) -> Iterator[ShownVersion]:
+    """`versions` come newest first."""
+    before = {one.number: older for one, older in zip(versions, versions[1:], strict=False)}
+    for version in versions:
+        older = before.get(version.number)
+        told = (version.content, version.fact.entity, _plain_number(version))
+        yield ShownVersion(
+            version=version,
+            changes=word_diff(older.content, version.content) if older and older.content != version.content else (),
+            evidence=[(one, quote(one.turn.text, told)) for one in version.evidence.all()],
+            transitions=[(one, names[one.actor_kind, one.actor_id]) for one in transitions[version.id]],
+            reach=reach.get(version.number),
+        )
+
+
+def _plain_number(version: FactVersion) -> str:
+    return "" if version.value is None else f"{version.value:f}".rstrip("0").rstrip(".")

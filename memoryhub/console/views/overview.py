@@ -3,6 +3,7 @@
 from django.http import HttpResponse
 from django.utils import timezone
 from django.views.decorators.http import require_GET
+from django_htmx.http import HttpResponseClientRefresh
 
 from facts.extraction.cost import daily_totals, today_and_before
 from memoryhub.access.models import Workspace
@@ -10,20 +11,31 @@ from memoryhub.access.permissions import Permission
 from memoryhub.console import overview as figures
 from memoryhub.console.access import ConsoleRequest, permission_required
 from memoryhub.console.extraction import extractor_now
-from memoryhub.console.pages import page
+from memoryhub.console.pages import page, wants_part
 from sessions.models import Subject
 
 
 @require_GET
 @permission_required(Permission.METADATA_VIEW)
 def overview(request: ConsoleRequest, workspace: Workspace) -> HttpResponse:
+    """The page; for htmx only its figures and what needs attention, which it asks for while somebody looks."""
     now = timezone.now()
+    is_new = not Subject.objects.filter(workspace_id=workspace.id).exists()
+    if wants_part(request) and "first" in request.GET:
+        # The guide of an empty workspace looks whether it is still empty.
+        return HttpResponse(status=204) if is_new else HttpResponseClientRefresh()
     context = {
         "figures": figures.figures(workspace_id=workspace.id, now=now),
-        "chart": figures.chart(workspace_id=workspace.id, now=now),
-        "promises": figures.promises(workspace_id=workspace.id, now=now),
         "extractor": extractor_now(),
         "today": next(iter(daily_totals(workspace_id=workspace.id, since=today_and_before(1, now=now))), None),
-        "is_new": not Subject.objects.filter(workspace_id=workspace.id).exists(),
     }
-    return page(request, workspace, "console/overview.html", context, section="overview")
+    if not wants_part(request):
+        context |= {
+            "chart": figures.chart(workspace_id=workspace.id, now=now),
+            "promises": figures.promises(workspace_id=workspace.id, now=now),
+            "size": figures.block_size(workspace_id=workspace.id, now=now),
+            "is_new": is_new,
+        }
+    return page(
+        request, workspace, "console/overview.html", context, section="overview", partial="console/overview_live.html"
+    )

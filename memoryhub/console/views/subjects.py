@@ -22,6 +22,7 @@ from memoryhub.console.access import ConsoleRequest, actor_of, permission_requir
 from memoryhub.console.forms import FactFilter, PreviewForm, SubjectFilter
 from memoryhub.console.pages import page, wants_part
 from memoryhub.console.reveal import LASTS, RevealForm, hidden_page, hide_from, reveal_to
+from memoryhub.console.scores import ScorePart, score_parts
 from memoryhub.console.selectors import (
     SubjectPage,
     facts_of,
@@ -133,16 +134,6 @@ def subject_hide(request: ConsoleRequest, workspace: Workspace, subject_id: UUID
     response = redirect(reverse("subject-facts", args=[workspace.slug, subject.id]))
     response.status_code = 303
     return response
-
-
-@dataclass(frozen=True)
-class ScorePart:
-    """A part of a score, with where its piece of the bar begins and how wide it is, in percent."""
-
-    name: str
-    value: float
-    begins: float
-    width: float
 
 
 @dataclass(frozen=True)
@@ -280,15 +271,5 @@ def _preview(request: ConsoleRequest, workspace: Workspace, subject: Subject, wa
 
 
 def _scored(hit: FactHit, threshold: float, surfaced: bool) -> ScoredFact:
-    """The parts of a score add up to it, so the bar is as long as the score."""
-    parts = []
-    begins = 0.0
-    for part, name in PART_NAMES.items():
-        value = hit.scores.get(part, 0.0)
-        parts.append(ScorePart(name, value, round(100 * begins, 2), round(100 * value, 2)))
-        begins += value
     fate = "surfaced" if surfaced else "under" if hit.score < threshold else "left_out"
-    return ScoredFact(hit.version, hit.score, tuple(parts), fate)
-
-
-PART_NAMES = {"semantic": "meaning", "keyword": "words", "exact": "exact"}
+    return ScoredFact(hit.version, hit.score, score_parts(hit.scores), fate)

@@ -7,6 +7,7 @@ anew, and none that goes by entropy is used: in ordinary talk they find mostly n
 
 import re
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 
 import phonenumbers
 from detect_secrets.plugins.aws import AWSKeyDetector
@@ -81,6 +82,8 @@ _NETWORK = re.compile(
     r"|3[47]\d{13}|3(?:0[0-5]|[689]\d)\d{11}"
     r"|6(?:011|4[4-9]\d|5\d\d)\d{12,15}|35(?:2[89]|[3-8]\d)\d{12,15}|62\d{14,17})\Z"
 )
+# In groups as they are printed.
+_PRINTED = re.compile(r"\d{4}([ .-]?)\d{4}\1\d{4}\1\d{4}(?:\1\d{3})?|\d{4}([ .-]?)\d{6}\2\d{4,5}")
 
 _IBAN = re.compile(r"(?<![A-Za-z0-9])[A-Za-z]{2}\d{2}(?: ?[A-Za-z0-9]){11,30}(?![A-Za-z0-9])")
 
@@ -170,6 +173,7 @@ _ANNOUNCING: dict[str, tuple[str, ...]] = {
 }
 _ANNOUNCED_REACH = 48
 # At most four letters stand before the first digit, or a word that leads to the number would be taken for a part of it.
+_GROUP = re.compile(r"[0-9A-Za-z]+")
 _ID_LIKE = re.compile(r"(?<![0-9A-Za-z])(?=[A-Za-z]{0,4}\d)[0-9A-Za-z](?:[ .\-/]?[0-9A-Za-z]){5,20}")
 
 
@@ -259,8 +263,8 @@ _TOLD = re.compile(
     r"[\"']?\s{0,3}(?:[=:]|\b(?:is|ist|lautet|es|est|e|er|jest)\b|是|は)\s{0,3}[\"'“]?(?P<value>[^\s\"'”,，;]{6,64})"
 )
 
-# Words, numbers, and calls in a program.
-_NO_PASSWORD = re.compile(r"[^\W\d_]+|\d+|[\w.]+\(.*")
+# Words, numbers, calls in a program, and what was redacted already.
+_NO_PASSWORD = re.compile(r"[^\W\d_]+|\d+|[\w.]+\(.*|\[redacted:.*")
 
 _EMAIL = re.compile(
     r"(?<![A-Za-z0-9À-ÖØ-öø-ÿ.+_-])[A-Za-z0-9À-ÖØ-öø-ÿ._%+-]{1,64}@(?:[A-Za-z0-9-]{1,63}\.){1,8}[A-Za-z]{2,24}(?![A-Za-z0-9-])"
@@ -288,24 +292,20 @@ def _regions(text: str) -> list[Place]:
 def _payment_cards(text: str) -> Iterator[Place]:
     plain = _plain(text)
     for start, end in _regions(plain.text):
-        for found in _CARD.finditer(plain.text, start, end):
-            # An expiry date or a check number may follow: the longest beginning that ends with a group and checks.
-            for cut in _cuts(found[0], 13):
-                digits = re.sub(r"\D", "", found[0][:cut])
-                if _NETWORK.match(digits) and len(set(digits)) > 1 and luhn.is_valid(digits):
-                    yield plain.span(found.start(), found.start() + cut)
-                    break
+        for place in _checked(_CARD, plain.text, start, end, 13, _is_card, amid=_PRINTED):
+            yield plain.span(*place)
+
+
+def _is_card(text: str) -> bool:
+    digits = re.sub(r"\D", "", text)
+    return _NETWORK.match(digits) is not None and len(set(digits)) > 1 and bool(luhn.is_valid(digits))
 
 
 def _ibans(text: str) -> Iterator[Place]:
     plain = _plain(text)
     for start, end in _regions(plain.text):
-        for found in _IBAN.finditer(plain.text, start, end):
-            # The words that follow may look like a part of it, as above.
-            for cut in _cuts(found[0], 15):
-                if iban.is_valid(found[0][:cut], check_country=False):
-                    yield plain.span(found.start(), found.start() + cut)
-                    break
+        for place in _checked(_IBAN, plain.text, start, end, 15, partial(iban.is_valid, check_country=False)):
+            yield plain.span(*place)
 
 
 def _national_ids(text: str) -> Iterator[Place]:
@@ -318,13 +318,43 @@ def _national_ids(text: str) -> Iterator[Place]:
                     yield plain.span(*found.span())
     lower = plain.text.lower()
     for country, words in _ANNOUNCING.items():
+        is_any = _any_of(_ANNOUNCED_IDS[country])
         for word in words:
-            for announced in _beginnings(word, lower):
-                for found in _ID_LIKE.finditer(plain.text, announced, announced + _ANNOUNCED_REACH):
-                    for cut in _cuts(found[0], 6):
-                        if any(is_valid(found[0][:cut]) for is_valid in _ANNOUNCED_IDS[country]):
-                            yield plain.span(found.start(), found.start() + cut)
-                            break
+            for said in _beginnings(word, lower):
+                for place in _checked(_ID_LIKE, plain.text, said, said + _ANNOUNCED_REACH, 6, is_any):
+                    yield plain.span(*place)
+
+
+def _any_of(checks: tuple[Callable[[str], bool], ...]) -> Callable[[str], bool]:
+    return lambda text: any(check(text) for check in checks)
+
+
+def _checked(
+    pattern: re.Pattern[str],
+    text: str,
+    start: int,
+    end: int,
+    least: int,
+    is_valid: Callable[[str], bool],
+    *,
+    amid: re.Pattern[str] | None = None,
+) -> Iterator[Place]:
+    """What checks, one after the other: from where a group begins, as many groups as check together.
+
+    Other numbers and words may stand before and behind it, and look like parts of it. Behind others it has to have the
+    form `amid`: of many groups some will check.
+    """
+    form: re.Pattern[str] | None = None
+    while found := pattern.search(text, start, end):
+        begin, piece = found.start(), found[0]
+        cut = next(
+            (n for n in _cuts(piece, least) if is_valid(piece[:n]) and (not form or form.fullmatch(piece[:n]))), 0
+        )
+        if cut:
+            yield begin, begin + cut
+        group = _GROUP.match(piece)
+        start = begin + (cut or (group.end() if group else 1))
+        form = None if cut or start >= found.end() else amid
 
 
 def _beginnings(word: str, text: str) -> Iterator[int]:

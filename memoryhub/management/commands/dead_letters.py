@@ -11,6 +11,7 @@ from facts.extraction.claims import FAILURES
 from facts.extraction.replay import AT_ONCE, DeadLetterFilter, dead_letters_replay, replay_progress
 from memoryhub.access.models import Workspace
 from memoryhub.core.tenancy import in_workspace
+from memoryhub.core.text import visible_line
 
 
 class Command(BaseCommand):
@@ -54,9 +55,8 @@ class Command(BaseCommand):
         for row in rows:
             at = f"{row.finished_at:%Y-%m-%d %H:%M}" if row.finished_at else ""
             window = f"{row.first_index}-{row.last_index}"
-            self.stdout.write(
-                f"{row.id}  {at:<16}  {row.error:<22} {row.attempts} attempts  {window:>9} of {row.session.external_id}"
-            )
+            session = visible_line(row.session.external_id)
+            self.stdout.write(f"{row.id}  {at:<16}  {row.error:<22} {row.attempts} attempts  {window:>9} of {session}")
         self.stdout.write(f"{total} dead letter{'' if total == 1 else 's'}")
 
     def replay(self, workspace: Workspace, which: DeadLetterFilter, wait: float) -> None:

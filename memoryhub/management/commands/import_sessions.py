@@ -6,6 +6,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from memoryhub.access.models import Workspace
 from memoryhub.access.services import agent_get_or_create
 from memoryhub.bootstrap import DEFAULT_WORKSPACE
+from memoryhub.core.text import visible_line
 from memoryhub.importing import MOST_PROBLEMS, Counts, ImportFailed, count, import_actor, read_file, write_file
 
 
@@ -43,7 +44,7 @@ class Command(BaseCommand):
             raise CommandError(f"{options['file']} cannot be read: {error.strerror}.") from error
         if source.problems:
             for problem in source.problems:
-                self.stderr.write(str(problem))
+                self.stderr.write(visible_line(str(problem)))
             more = " at least" if len(source.problems) >= MOST_PROBLEMS else ""
             raise CommandError(f"{options['file']} has{more} {len(source.problems)} problems; nothing was written.")
         if options["dry_run"]:
@@ -62,7 +63,8 @@ class Command(BaseCommand):
         except ImportFailed as failed:
             self.stderr.write("")
             raise CommandError(
-                f"{failed.problem} What stands before this line's session was written; mend the line and run it again."
+                f"{visible_line(str(failed.problem))} What stands before this line's session was written; "
+                "mend the line and run it again."
             ) from failed
         if done.lines:
             self.stderr.write("")

@@ -12,6 +12,7 @@ from facts.decision import Outcome
 from facts.extraction.interface import Extractor
 from facts.extraction.reextraction import Report, Scope, reextract
 from memoryhub.access.models import Workspace
+from memoryhub.core.text import visible_line
 
 LABELS = {
     Outcome.ADDED: "add",
@@ -69,9 +70,9 @@ class Command(BaseCommand):
                 subject = change.subject_id
                 self.stdout.write(f"subject {subject}")
             label = LABELS[change.outcome]
-            self.stdout.write(f"  {label:<16} {change.handle:<6} {change.after}")
+            self.stdout.write(f"  {label:<16} {change.handle:<6} {visible_line(change.after)}")
             if change.outcome is Outcome.SUPERSEDED and change.before:
-                self.stdout.write(f"  {'':<16} {'was':<6} {change.before}")
+                self.stdout.write(f"  {'':<16} {'was':<6} {visible_line(change.before)}")
             if change.outcome is Outcome.QUARANTINED:
                 self.stdout.write(f"  {'':<16} {'why':<6} {change.reason}")
         counts = ", ".join(f"{LABELS[outcome]} {report.counts[outcome.value]}" for outcome in LABELS)
