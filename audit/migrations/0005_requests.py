@@ -8,7 +8,7 @@ from memoryhub.core.tenancy import subject_policy, tenant_policy
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("audit", "0003_erasure"),
+        ("audit", "0004_searched"),
     ]
 
     operations = [
