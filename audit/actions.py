@@ -257,6 +257,23 @@ ACTIONS: Mapping[str, Action] = _table(
         "A person whose role needs only metadata gave a reason and was shown someone's content for a while.",
         {"minutes": COUNT},
     ),
+    # Requests of the people remembered, holds, retention
+    Action(
+        "request.received",
+        "A person's request came in.",
+        {"type": CODE_, "state": CODE_, "channel": CODE_, "due_on": NAME_},
+    ),
+    Action(
+        "request.moved",
+        "A person's request went on.",
+        {"type": CODE_, "step": CODE_, "before": CODE_, "state": CODE_},
+    ),
+    Action("request.extended", "The time to answer a request was extended.", {"type": CODE_, "due_on": NAME_}),
+    Action("request.assigned", "Somebody was made to look after a request.", {"assignee_id": UUID_}),
+    Action("request.noted", "Somebody wrote a note on a request."),
+    Action("request.viewed", "A request with its notes was read."),
+    Action("hold.placed", "A legal hold keeps a person's memory, or a session, from being erased."),
+    Action("hold.released", "A legal hold ended."),
     # People, agents and keys
     Action("workspace.created", "A tenant was set up."),
     Action("workspace.changed", "Settings of a workspace changed.", {"fields": Many(CODE_, most=50)}),

@@ -116,5 +116,6 @@ class Commitment(models.Model):
         return f"{self.label} of {self.entry_id}"
 
 
-# Models of a package below: Django looks for them here.
+# Models of packages below: Django looks for them here.
 from audit.erasure.models import Erasure, ErasureTrace, Tombstone  # noqa: E402, F401
+from audit.requests.models import DataRequest, Hold, RequestStep  # noqa: E402, F401

@@ -131,6 +131,10 @@ class Memory(Protocol):
         """Hold off whoever writes; where all of a person goes, nothing is surfaced any more. False: it is not there."""
         ...
 
+    def hold_back(self, subject_id: UUID, *, on: bool) -> bool:
+        """Surface nothing about a person from now on, or again. False: there is no such person."""
+        ...
+
     def part_of(self, scope: Scope) -> Part:
         """What the scope consists of now."""
         ...

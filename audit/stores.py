@@ -15,6 +15,7 @@ from audit.integrity import canonical_form
 from audit.kinds import kind_of
 from audit.models import Commitment, Entry, Erasure
 from audit.registry import Part, Residue
+from audit.requests.models import DataRequest, Hold, RequestStep
 
 CHUNK = 500
 SAMPLED = 12
@@ -115,28 +116,42 @@ def _json_ready(row: Model) -> dict[str, Any]:
 class AuditStore:
     """Entries stay: a pseudonym, codes and numbers. The salts that tie them to content go.
 
-    So stay the records of erasures, and what keeps erased things from being written again: keyed digests.
+    So stay the records of erasures, of requests and holds, without people's notes on them; and what keeps erased things
+    from being written again: keyed digests.
     """
 
     name = "audit"
-    models: tuple[str, ...] = ("audit.Entry", "audit.Commitment", "audit.Erasure", "audit.ErasureTrace")
+    models: tuple[str, ...] = (
+        "audit.Entry",
+        "audit.Commitment",
+        "audit.Erasure",
+        "audit.ErasureTrace",
+        "audit.DataRequest",
+        "audit.RequestStep",
+        "audit.Hold",
+    )
 
     def count(self, subject_id: UUID, part: Part | None = None, texts: Sequence[str] = ()) -> dict[str, int]:
-        return {"commitments": self._going(subject_id, part).count()}
+        notes = sum(rows.count() for rows in self._notes(subject_id, part, texts))
+        return {"commitments": self._going(subject_id, part).count(), "notes": notes}
 
     def export(self, subject_id: UUID) -> Iterator[dict[str, Any]]:
-        for model in (Entry, Erasure):
+        for model in (Entry, Erasure, DataRequest):
             rows: QuerySet[Any] = model._default_manager.filter(subject_id=subject_id).order_by("id")
             kind = f"audit_{kind_of(model)}" if model is Entry else kind_of(model)
             for row in rows.iterator(chunk_size=CHUNK):
                 yield {"kind": kind, "row": _json_ready(row)}
+        for step in RequestStep.objects.filter(request__subject_id=subject_id).order_by("id"):
+            yield {"kind": "request_step", "row": _json_ready(step)}
 
     def texts(self, subject_id: UUID, part: Part | None = None) -> Iterator[str]:
-        yield from ()
+        for rows in self._notes(subject_id, part, ()):
+            yield from rows.values_list("note", flat=True)[:SAMPLED]
 
     def erase(self, subject_id: UUID, part: Part | None = None, texts: Sequence[str] = ()) -> dict[str, int]:
         removed, _ = self._going(subject_id, part).delete()
-        return {"commitments": removed}
+        notes = sum(rows.update(note="") for rows in self._notes(subject_id, part, texts))
+        return {"commitments": removed, "notes": notes}
 
     def residue(self, subject_id: UUID, canaries: Sequence[str]) -> Iterator[Residue]:
         with connection.cursor() as cursor:
@@ -148,6 +163,22 @@ class AuditStore:
             for canary in canaries:
                 if canary in text:
                     yield Residue(self.name, "audit_entry", str(entry.id), "text")
+        for rows in self._notes(subject_id, None, ()):
+            for row in rows:
+                yield Residue(self.name, row._meta.db_table, str(row.pk), "id")
+
+    @staticmethod
+    def _notes(subject_id: UUID, part: Part | None, texts: Sequence[str]) -> Iterator[QuerySet[Any]]:
+        """The rows on which somebody wrote a note; of a part, those whose notes hold one of the texts."""
+        steps: QuerySet[Any] = RequestStep.objects.filter(request__subject_id=subject_id)
+        for rows in (steps, Hold.objects.filter(subject_id=subject_id)):
+            noted = rows.exclude(note="")
+            if part is not None:
+                told = Q(pk__in=())
+                for text in texts:
+                    told |= Q(note__contains=text)
+                noted = noted.filter(told)
+            yield noted
 
     def _going(self, subject_id: UUID, part: Part | None) -> QuerySet[Commitment]:
         salts = Commitment.objects.filter(subject_id=subject_id)

@@ -194,6 +194,7 @@ def _person(workspace_id: Any, agent_id: Any, actor: Any) -> Person:
     from django.utils import timezone
 
     from audit.erasure.models import Erasure
+    from audit.requests.models import DataRequest, Hold
     from facts.extraction.replay import DeadLetterFilter, dead_letters_replay
     from facts.models import Extraction, FactType
     from facts.services import FactInput, facts_record
@@ -258,6 +259,19 @@ def _person(workspace_id: Any, agent_id: Any, actor: Any) -> Person:
         actor_kind="command",
         actor_id="benchmark",
     )
+    request = DataRequest.objects.create(
+        workspace_id=workspace_id,
+        subject_id=subject.id,
+        type="access",
+        channel="email",
+        identity="unverified",
+        received_at=timezone.now(),
+        received_on=timezone.now().date(),
+        due_on=timezone.now().date(),
+    )
+    hold = Hold.objects.create(
+        workspace_id=workspace_id, subject_id=subject.id, session_id=uuid4(), reason="litigation", placed_by="user:x"
+    )
     if memory.recall is None:
         raise SystemExit("Nothing was surfaced to begin with.")
     person.ids = {
@@ -272,6 +286,8 @@ def _person(workspace_id: Any, agent_id: Any, actor: Any) -> Person:
         "extraction_id": str(extraction.id),
         "replay_id": str(replayed.id),
         "erasure_id": str(erasure.id),
+        "request_id": str(request.id),
+        "hold_id": str(hold.id),
     }
     return person
 
@@ -431,6 +447,8 @@ PARAMETERS: dict[str, tuple[str, str]] = {
     "turn_id": ("turn_id", "turn_id"),
     "extraction_id": ("extraction_id", "extraction_id"),
     "erasure_id": ("erasure_id", "erasure_id"),
+    "request_id": ("request_id", "request_id"),
+    "hold_id": ("hold_id", "hold_id"),
     "agent_id": ("agent_id", "agent_id"),
     "key_id": ("key_id", "key_id"),
     "membership_id": ("membership_id", "membership_id"),
@@ -475,6 +493,12 @@ BODIES: dict[str, Callable[[dict[str, str]], dict[str, Any]]] = {
     "begin_erasure": lambda i: {"confirm": "not of a plan"},
     "erase_fact": lambda i: {},
     "retry_erasure": lambda i: {},
+    "open_request": lambda i: {"type": "access"},
+    "decide_request": lambda i: {"step": "cancel"},
+    "extend_request": lambda i: {"reason": "complex"},
+    "assign_request": lambda i: {"assignee_id": None},
+    "place_hold": lambda i: {"reason": "litigation", "session_id": i["session_name"]},
+    "release_hold": lambda i: {},
     "restrict_subject": lambda i: {"reason": "subject_request"},
     "unrestrict_subject": lambda i: {"reason": "subject_request"},
     "pause_subject": lambda i: {"what": ["recording"]},

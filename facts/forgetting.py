@@ -46,6 +46,15 @@ class PersonalMemory:
             return Session.objects.filter(subject=subject, pk=scope.session_id).exists()
         return scope.fact_id is None or Fact.objects.filter(subject=subject, pk=scope.fact_id).exists()
 
+    def hold_back(self, subject_id: UUID, *, on: bool) -> bool:
+        subject = Subject.objects.select_for_update().filter(pk=subject_id).first()
+        if subject is None:
+            return False
+        if bool(subject.held_back_at) != on:
+            subject.held_back_at = timezone.now() if on else None
+            subject.save(update_fields=["held_back_at"])
+        return True
+
     def part_of(self, scope: Scope) -> Part:
         if scope.fact_id:
             return _part_of_fact(scope, scope.fact_id)

@@ -10,8 +10,10 @@ from django_q.tasks import async_task
 
 from audit.actors import Actor
 from audit.erasure.models import Erasure, ErasureState
-from audit.erasure.services import Plan, erasure_begin, erasure_run, erasures_due
+from audit.erasure.services import ErasureError, OnHold, Plan, erasure_begin, erasure_run, erasures_due, scope_of
 from audit.registry import Scope
+from audit.requests.holds import in_force
+from facts.visibility import policy_of
 from memoryhub.access.models import Workspace
 
 SALT = "memoryhub.erasing"
@@ -21,6 +23,10 @@ SWEEP = "erasures"
 
 class NotConfirmed(Exception):
     """The confirmation is not of a plan that was shown here lately."""
+
+
+class NeedsRequest(ErasureError):
+    """Here two people approve an erasure, which is what a request is for."""
 
 
 def confirmation_of(plan: Plan, *, workspace_id: UUID) -> str:
@@ -59,15 +65,28 @@ def confirmed(text: str, *, workspace_id: UUID, subject_id: UUID) -> Scope:
 def erasure_start(
     *, workspace_id: UUID, scope: Scope, actor: Actor, reason: str, request_id: UUID | None = None
 ) -> Erasure:
-    """Begin an erasure and queue the rest, in the caller's workspace transaction. Raises as `erasure_begin` does."""
+    """Begin an erasure and queue the rest, in the caller's workspace transaction.
+
+    Raises as `erasure_begin` does, and as `refuse_alone`.
+    """
+    if request_id is None:
+        refuse_alone(workspace_id, scope)
     erasure = erasure_begin(workspace_id=workspace_id, scope=scope, actor=actor, reason=reason, request_id=request_id)
     enqueue(erasure)
     return erasure
 
 
+def refuse_alone(workspace_id: UUID, scope: Scope) -> None:
+    """Raises NeedsRequest where one person's word is not enough. A fact is corrected as much as it is erased."""
+    if scope.kind != "fact" and policy_of(workspace_id).two_approve_erasure:
+        raise NeedsRequest("subject_id", "In this workspace two people approve an erasure: open a request for it.")
+
+
 def erasure_retry(erasure: Erasure) -> None:
-    """Queue an erasure again of which something was left. One that has not ended goes on by itself."""
+    """Queue an erasure again of which something was left. One that has not ended goes on by itself. Raises OnHold."""
     if erasure.state == ErasureState.PARTIAL:
+        if in_force(scope_of(erasure)).exists():
+            raise OnHold("erasure_id", "A legal hold keeps what is left.")
         enqueue(erasure, again=True)
 
 

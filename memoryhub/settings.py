@@ -298,6 +298,10 @@ SPECTACULAR_SETTINGS = {
         {"name": "Extraction", "description": "How conversations are read for facts, and what was given up on."},
         {"name": "Subjects", "description": "The people remembered."},
         {"name": "Erasure", "description": "Removing a person's memory or a part of it, and proving it."},
+        {
+            "name": "Requests",
+            "description": "What people ask for about their memory, legal holds, and who was shown what.",
+        },
         {"name": "Tokens", "description": "Short-lived credentials that are good for one person."},
         {"name": "Audit", "description": "Who did what."},
     ],

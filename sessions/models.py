@@ -10,6 +10,14 @@ from django.utils import timezone
 from memoryhub.access.models import Agent, Workspace
 from memoryhub.core.ids import uuid7
 
+NOT_SURFACED = ("restricted_at", "surfacing_paused_at", "held_back_at")
+NOT_READ = ("restricted_at", "extraction_paused_at", "recording_paused_at", "held_back_at")
+
+
+def none_set(columns: tuple[str, ...], prefix: str = "") -> Q:
+    """The condition on people, to whom `prefix` leads, that none of these columns holds them back."""
+    return Q(**{f"{prefix}{column}__isnull": True for column in columns})
+
 
 class Subject(models.Model):
     """The person remembered. The id is random and not dated: it outlives erasure as a pseudonym."""
@@ -22,6 +30,9 @@ class Subject(models.Model):
     recording_paused_at = models.DateTimeField(null=True, blank=True)
     extraction_paused_at = models.DateTimeField(null=True, blank=True)
     surfacing_paused_at = models.DateTimeField(null=True, blank=True)
+    held_back_at = models.DateTimeField(
+        null=True, blank=True, help_text="Since a request to erase, or an objection, came in that is not decided yet."
+    )
     last_handle = models.PositiveIntegerField(default=0, help_text="The last short handle given to a fact (F12).")
 
     class Meta:
@@ -37,7 +48,12 @@ class Subject(models.Model):
     @property
     def surfaceable(self) -> bool:
         """Whether anything about this person may reach an agent now."""
-        return not (self.restricted_at or self.surfacing_paused_at)
+        return not any(getattr(self, column) for column in NOT_SURFACED)
+
+    @property
+    def readable(self) -> bool:
+        """Whether facts may be read out of what this person says now."""
+        return not any(getattr(self, column) for column in NOT_READ)
 
 
 class Session(models.Model):

@@ -203,7 +203,7 @@ def turns_record(
         turns=tuple(sent),
         recorded=len(new),
         duplicates=len(sent) - len(new),
-        extract_due_at=None if subject.extraction_paused_at or subject.restricted_at else session.extract_due_at,
+        extract_due_at=session.extract_due_at if subject.readable else None,
     )
 
 

@@ -9,7 +9,10 @@ from audit.actors import Actor
 from audit.erasure import tombstones
 from audit.erasure.ledger import Line
 from audit.erasure.models import Erasure, ErasureState, ErasureTrace
-from audit.registry import Stone
+from audit.registry import Scope, Stone
+from audit.requests.holds import hold_place
+from audit.requests.models import DataRequest, Hold
+from audit.requests.services import Rules, request_receive
 from facts.models import ErasedEvidence, Extraction, ExtractionBatch, ExtractionDay, FactType
 from facts.services import FactInput, Written, facts_record
 from facts.visibility import policy_of
@@ -89,6 +92,7 @@ def fill_workspace(workspace: Workspace, actor: Actor) -> Subject:
         ExtractionDay.objects.create(workspace=workspace, day=date(2026, 3, 1), model="patterns")
         ErasedEvidence.objects.create(workspace=workspace, subject=subject, turn=recorded.turns[0])
         erasure_sample(subject)
+        request_sample(subject)
     return subject
 
 
@@ -114,3 +118,26 @@ def erasure_sample(subject: Subject) -> Erasure:
     stone = Stone(tombstones.of_session(subject.workspace_id, f"erased-{subject.id}"))
     tombstones.lay(workspace_id=subject.workspace_id, erasure_id=erasure.id, stones=[stone])
     return erasure
+
+
+def request_sample(subject: Subject) -> tuple[DataRequest, Hold]:
+    """A request that was just received, and a hold on a session that is not there, in the subject's workspace."""
+    request = request_receive(
+        workspace_id=subject.workspace_id,
+        scope=Scope(subject.id),
+        type_="access",
+        received_at=timezone.now(),
+        channel="email",
+        identity="unverified",
+        actor=Actor.command("tests"),
+        rules=Rules(),
+    )
+    hold = hold_place(
+        workspace_id=subject.workspace_id,
+        subject_id=subject.id,
+        session_id=uuid4(),
+        reason="litigation",
+        note="",
+        actor=Actor.command("somebody"),
+    )
+    return request, hold

@@ -29,7 +29,7 @@ from django.test import Client
 from django.urls import URLPattern, URLResolver, clear_url_caches, get_resolver, include, path, set_urlconf
 from django.utils import timezone
 from django.views.decorators.http import require_GET
-from memory_samples import erasure_sample, fill_workspace, learn, say, viewpoint
+from memory_samples import erasure_sample, fill_workspace, learn, request_sample, say, viewpoint
 
 from audit.actors import Actor
 from audit.erasure.services import Plan
@@ -128,6 +128,12 @@ BODIES: dict[tuple[str, str], Callable[[Ids], dict[str, Any]]] = {
     },
     ("POST", "fact-erase"): lambda i: {},
     ("POST", "erasure-retry"): lambda i: {},
+    ("POST", "subject-requests"): lambda i: {"type": "access"},
+    ("POST", "subject-holds"): lambda i: {"reason": "litigation"},
+    ("POST", "request-steps"): lambda i: {"step": "cancel"},
+    ("POST", "request-extend"): lambda i: {"reason": "complex"},
+    ("POST", "request-assign"): lambda i: {"assignee_id": None},
+    ("POST", "hold-release"): lambda i: {},
     ("POST", "dead-letters-replay"): lambda i: {"ids": [i["extraction_id"]]},
     ("POST", "dead-letter-replay"): lambda i: {},
 }
@@ -361,6 +367,8 @@ def _tenant(slug: str, actor: Actor) -> Tenant:
             "workspace": slug,
             "workspace_id": workspace.id,
             "erasure_id": erasure_sample(subject).id,
+            "request_id": (asked := request_sample(subject))[0].id,
+            "hold_id": asked[1].id,
             "user": user,
             "session_name": session,
             "subject_id": subject.id,

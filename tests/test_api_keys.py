@@ -48,6 +48,16 @@ CALLS: list[tuple[str, str, Any, Scope]] = [
     ("GET", "/erasures", None, Scope.SUBJECTS_MANAGE),
     ("GET", f"/erasures/{SOME_ID}", None, Scope.SUBJECTS_MANAGE),
     ("POST", f"/erasures/{SOME_ID}/retry", {}, Scope.SUBJECTS_MANAGE),
+    ("POST", f"/subjects/{SOME_ID}/requests", {"type": "access"}, Scope.SUBJECTS_MANAGE),
+    ("POST", f"/subjects/{SOME_ID}/holds", {"reason": "litigation"}, Scope.SUBJECTS_MANAGE),
+    ("GET", f"/subjects/{SOME_ID}/disclosures", None, Scope.SUBJECTS_MANAGE),
+    ("GET", "/requests", None, Scope.SUBJECTS_MANAGE),
+    ("GET", f"/requests/{SOME_ID}", None, Scope.SUBJECTS_MANAGE),
+    ("POST", f"/requests/{SOME_ID}/steps", {"step": "approve"}, Scope.SUBJECTS_MANAGE),
+    ("POST", f"/requests/{SOME_ID}/extend", {"reason": "complex"}, Scope.SUBJECTS_MANAGE),
+    ("POST", f"/requests/{SOME_ID}/assign", {"assignee_id": None}, Scope.SUBJECTS_MANAGE),
+    ("GET", "/holds", None, Scope.SUBJECTS_MANAGE),
+    ("POST", f"/holds/{SOME_ID}/release", {}, Scope.SUBJECTS_MANAGE),
     ("POST", "/subject-tokens", {"user_id": "maria"}, Scope.TOKENS_CREATE),
     ("GET", "/review", None, Scope.FACTS_REVIEW),
     ("POST", f"/review/{SOME_ID}/approve", {}, Scope.FACTS_REVIEW),
@@ -65,7 +75,7 @@ CALLS: list[tuple[str, str, Any, Scope]] = [
 CALL_NAMES = [f"{method} {path.replace(SOME_ID, 'id')}" for method, path, _, _ in CALLS]
 
 FACTS_ONLY = ("/facts", "/recalls", "/review")
-NO_MEMORY = ("/subjects", "/erasures", "/audit", "/extractions", "/dead-letters", "/replays")
+NO_MEMORY = ("/subjects", "/erasures", "/requests", "/holds", "/audit", "/extractions", "/dead-letters", "/replays")
 
 
 def client_of(workspace: Workspace, actor: Actor, *, scopes: list[Scope], mode: MemoryMode | None = None) -> Any:

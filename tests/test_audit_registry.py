@@ -57,9 +57,9 @@ def test_the_log_gives_up_its_salts_and_keeps_its_entries():
         record(AGENT, "fact.corrected", subject=erased, commit={"content": "Prefers tea"})
         record(AGENT, "memory.surfaced", subject=erased, commit={"block": "…", "message": "…"})
         record(AGENT, "fact.corrected", subject=other, commit={"content": "Prefers coffee"})
-        assert store.count(erased) == {"commitments": 3}
-        assert store.erase(erased) == {"commitments": 3}
-        assert store.erase(erased) == {"commitments": 0}
+        assert store.count(erased) == {"commitments": 3, "notes": 0}
+        assert store.erase(erased) == {"commitments": 3, "notes": 0}
+        assert store.erase(erased) == {"commitments": 0, "notes": 0}
         assert list(store.residue(erased, ["Prefers tea"])) == []
         assert Entry.objects.filter(subject_id=erased).count() == 2
         assert Commitment.objects.count() == 1

@@ -26,6 +26,8 @@ from audit.erasure.certificate import certificate_digest
 from audit.erasure.models import OPEN_ERASURES, Erasure, ErasureState, ErasureTrace
 from audit.models import Entry
 from audit.registry import Part, Scope
+from audit.requests.holds import in_force, lock_person
+from audit.requests.services import erasure_moved
 from audit.services import record
 from memoryhub.core.ids import uuid7
 from memoryhub.core.search.models import Vector
@@ -61,6 +63,10 @@ class AlreadyErasing(ErasureError):
     """An erasure of this person is running."""
 
 
+class OnHold(ErasureError):
+    """A legal hold keeps it."""
+
+
 class LeaseLost(Exception):
     """Another process goes on with the erasure."""
 
@@ -89,8 +95,11 @@ def erasure_begin(
     """Seal what is to go and write down what that is, in the caller's transaction. `erasure_run` does the rest.
 
     From its commit on nothing is surfaced where all of a person goes, late writes are refused, and the erasure is
-    carried out whatever happens. Raises NothingThere, and AlreadyErasing while another of this person is under way.
+    carried out whatever happens. Raises NothingThere, AlreadyErasing while another of this person is under way, and
+    OnHold.
     """
+    lock_person(scope.subject_id)
+    _refuse_on_hold(scope)
     if not registry.memory().seal(scope):
         raise NothingThere("subject_id", "There is nothing like that here.")
     if Erasure.objects.filter(subject_id=scope.subject_id, state__in=OPEN_ERASURES).exists():
@@ -122,7 +131,7 @@ def erasure_run(erasure_id: UUID, *, workspace_id: UUID, take_over: bool = False
 
     One process at a time holds it; `take_over` when it is known that no other does, and to try again where something
     was left. An erasure that has ended, or that another process holds, is returned as it is. A database that goes
-    away raises: run it again.
+    away raises: run it again. Raises OnHold where what was left is under a legal hold by now.
     """
     erasure, scope, part, texts = _claimed(erasure_id, workspace_id, take_over=take_over)
     if erasure.state not in OPEN_ERASURES or scope is None:
@@ -216,6 +225,11 @@ def _write_down(erasure: Erasure, scope: Scope, part: Part | None, actor: Actor)
     return erasure
 
 
+def _refuse_on_hold(scope: Scope) -> None:
+    if in_force(scope).exists():
+        raise OnHold("subject_id", "A legal hold keeps this: it can be erased when the hold is released.")
+
+
 def _begin_again(line: ledger.Line) -> None:
     """An erasure of which the database knows nothing: as it began then, with what is there of it now."""
     erasure = Erasure(
@@ -302,6 +316,9 @@ def _claimed(
         now = timezone.now()
         held = erasure.leased_until is not None and erasure.leased_until > now and not take_over
         again = take_over and erasure.state == ErasureState.PARTIAL
+        if again:
+            lock_person(erasure.subject_id)
+            _refuse_on_hold(scope_of(erasure))
         if (erasure.state not in OPEN_ERASURES and not again) or held:
             return erasure, None, None, []
         erasure.attempts += 1
@@ -353,6 +370,7 @@ def _verified(erasure: Erasure, scope: Scope, part: Part | None, texts: Sequence
         row.state = ErasureState.VERIFYING
         row.leased_until = timezone.now() + LEASE * 10
         row.save(update_fields=["state", "leased_until"])
+        erasure_moved(row)
     with in_workspace(erasure.workspace_id):
         row = _held(erasure)
         trace = ErasureTrace.objects.get(pk=erasure.pk)
@@ -378,6 +396,7 @@ def _verified(erasure: Erasure, scope: Scope, part: Part | None, texts: Sequence
         row.save()
         if row.state == ErasureState.COMPLETED:
             trace.delete()
+        erasure_moved(row)
         counted = {name: sum(kinds.values()) for name, kinds in row.erased.items()}
         record(
             Actor.system("erasure"),

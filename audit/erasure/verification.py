@@ -16,6 +16,9 @@ from django.db import connection
 RETAINED = {
     "audit_entry": "The audit log stays: a pseudonym, ids, codes and numbers, no content (GDPR art. 5(2), 17(3)).",
     "audit_erasure": "This record of the erasure itself.",
+    "audit_datarequest": "That it was asked for, when, and what was decided: ids, codes and dates (GDPR art. 5(2)).",
+    "audit_requeststep": "Who decided it, and when; without notes.",
+    "audit_hold": "That a legal hold was in force, and until when; without notes.",
 }
 """Tables that keep ids of what was erased, and why."""
 HISTORY = {("facts_facttransition", "superseded_by")}

@@ -169,8 +169,7 @@ def failed(claim: Claim, failure: ExtractionFailed, *, was_probe: bool = False, 
 
 
 def _may_be_read_now(row: Extraction, subject: Subject) -> bool:
-    paused = subject.restricted_at or subject.extraction_paused_at or subject.recording_paused_at
-    return not paused and row.session.agent.mode in EXTRACTING
+    return subject.readable and row.session.agent.mode in EXTRACTING
 
 
 def write_facts(row: Extraction, subject: Subject, extracted: Extracted) -> list[Written]:

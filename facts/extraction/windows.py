@@ -19,7 +19,7 @@ from facts.visibility import LET_IN, sight_of
 from memoryhub.access.models import MemoryMode
 from memoryhub.access.policy import read_policy
 from memoryhub.core.tenancy import in_workspace
-from sessions.models import Session, Subject, Turn, TurnRole
+from sessions.models import NOT_READ, Session, Subject, Turn, TurnRole, none_set
 
 EXTRACTING = (MemoryMode.FULL, MemoryMode.MANAGED)
 """Memory modes in which facts are taken from an agent's conversations."""
@@ -46,14 +46,7 @@ def may_be_read(*, session: str = "", subject: str = "subject__") -> Q:
 
     `session` and `subject` are the paths to them from the model that is asked.
     """
-    return Q(
-        **{
-            f"{session}agent__mode__in": EXTRACTING,
-            f"{subject}restricted_at__isnull": True,
-            f"{subject}extraction_paused_at__isnull": True,
-            f"{subject}recording_paused_at__isnull": True,
-        }
-    )
+    return Q(**{f"{session}agent__mode__in": EXTRACTING}) & none_set(NOT_READ, subject)
 
 
 def due_sessions(*, workspace_id: UUID, now: datetime) -> QuerySet[Session]:

@@ -24,6 +24,7 @@ class Permission(StrEnum):
     EXTRACTIONS_VIEW = "extractions.view"
     EXTRACTIONS_REPLAY = "extractions.replay"
     SUBJECTS_MANAGE = "subjects.manage"
+    REQUESTS_VIEW = "requests.view"
     REQUESTS_MANAGE = "requests.manage"
     SUBJECTS_EXPORT = "subjects.export"
     SUBJECTS_ERASE = "subjects.erase"
@@ -79,7 +80,16 @@ RULES: dict[Permission, Rule] = {
         "replay dead letters", OPERATOR, OFFICER, ADMIN, scope=Scope.EXTRACTIONS_MANAGE
     ),
     Permission.SUBJECTS_MANAGE: _rule("restrict and pause people", OFFICER, ADMIN, scope=Scope.SUBJECTS_MANAGE),
-    Permission.REQUESTS_MANAGE: _rule("handle people's requests", OFFICER, ADMIN, scope=Scope.SUBJECTS_MANAGE),
+    Permission.REQUESTS_VIEW: _rule(
+        "see people's requests, holds and who was shown what, without content",
+        OFFICER,
+        AUDITOR,
+        ADMIN,
+        scope=Scope.SUBJECTS_MANAGE,
+    ),
+    Permission.REQUESTS_MANAGE: _rule(
+        "handle people's requests and legal holds", OFFICER, ADMIN, scope=Scope.SUBJECTS_MANAGE
+    ),
     Permission.SUBJECTS_EXPORT: _rule("export a person's data", OFFICER, ADMIN, scope=Scope.SUBJECTS_MANAGE),
     Permission.SUBJECTS_ERASE: _rule("erase a person's data", OFFICER, ADMIN, scope=Scope.SUBJECTS_MANAGE),
     Permission.AUDIT_READ: _rule("read the audit log", OFFICER, AUDITOR, ADMIN, scope=Scope.AUDIT_READ),

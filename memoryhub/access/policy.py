@@ -9,8 +9,9 @@ from enum import StrEnum
 from functools import cached_property, lru_cache
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from audit.requests.calendars import WorkingCalendar, known_region, known_zone
 from memoryhub.core.screening import LABELS, SENSITIVE, Kind
 
 
@@ -64,6 +65,12 @@ class WorkspacePolicy(BaseModel):
     special_categories: Treatment = Treatment.QUARANTINE
     confidence_for_review: float = Field(default=0.5, ge=0, le=1)
 
+    # Requests of the people remembered: whose working days count, and who approves.
+    holiday_country: str = Field(default="", max_length=3)
+    holiday_region: str = Field(default="", max_length=10)
+    time_zone: str = Field(default="UTC", max_length=64)
+    two_approve_erasure: bool = False
+
     # People.
     second_factor_roles: frozenset[str] = frozenset()
     idle_minutes: int = Field(default=120, ge=5, le=43_200)
@@ -76,6 +83,26 @@ class WorkspacePolicy(BaseModel):
             if kind not in SENSITIVE:
                 raise ValueError(f"{LABELS[kind]} is no class of sensitive data")
         return value
+
+    @field_validator("time_zone")
+    @classmethod
+    def _known_zone(cls, value: str) -> str:
+        if not known_zone(value):
+            raise ValueError("there is no such time zone: name one like Europe/Lisbon")
+        return value
+
+    @model_validator(mode="after")
+    def _known_region(self) -> "WorkspacePolicy":
+        if self.holiday_region and not self.holiday_country:
+            raise ValueError("a region is one of a country: name that too")
+        if self.holiday_country and not known_region(self.holiday_country, self.holiday_region):
+            raise ValueError("holidays of this country or region are not known: name it as in ISO 3166, like DE and BE")
+        return self
+
+    @cached_property
+    def calendar(self) -> WorkingCalendar:
+        """Whose working days count for the deadlines of requests."""
+        return WorkingCalendar(self.holiday_country, self.holiday_region, self.time_zone)
 
     def treatment(self, kind: Kind) -> Treatment:
         """What is done with sensitive data of `kind`; what is not sensitive is always allowed."""

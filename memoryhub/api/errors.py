@@ -19,8 +19,9 @@ from django.views import defaults
 from rest_framework import exceptions, status
 from rest_framework.response import Response
 
-from audit.erasure.services import AlreadyErasing, ErasureError
+from audit.erasure.services import AlreadyErasing, ErasureError, OnHold
 from audit.erasure.tombstones import Erased
+from audit.requests.errors import ErasureRuns, NotNow, RequestError, SamePerson, Unacceptable
 from facts.exceptions import (
     FactError,
     NotPossible,
@@ -32,6 +33,7 @@ from facts.exceptions import (
     VersionConflict,
 )
 from memoryhub.core.web import csp_nonce
+from memoryhub.erasing import NeedsRequest
 from sessions.exceptions import RecordingError, SessionOfAnother, TurnConflict, UnknownSession, UnknownSubject
 
 logger = logging.getLogger(__name__)
@@ -56,6 +58,19 @@ DOMAIN_ERRORS: tuple[tuple[type[RecordingError | FactError], int, str], ...] = (
     (OwnWork, status.HTTP_403_FORBIDDEN, "own_work"),
     (TooManyFacts, status.HTTP_429_TOO_MANY_REQUESTS, "too_many_facts"),
 )
+
+# What is not here is something that is not there.
+ERASURE_ERRORS: Mapping[type[Exception], tuple[int, str]] = {
+    AlreadyErasing: (status.HTTP_409_CONFLICT, "erasing"),
+    OnHold: (status.HTTP_409_CONFLICT, "on_hold"),
+    NeedsRequest: (status.HTTP_409_CONFLICT, "needs_request"),
+}
+REQUEST_ERRORS: Mapping[type[Exception], tuple[int, str]] = {
+    Unacceptable: (status.HTTP_400_BAD_REQUEST, "invalid"),
+    NotNow: (status.HTTP_409_CONFLICT, "not_now"),
+    SamePerson: (status.HTTP_409_CONFLICT, "same_person"),
+    ErasureRuns: (status.HTTP_409_CONFLICT, "erasing"),
+}
 
 # What DRF itself raises.
 FRAMEWORK_CODES = {
@@ -140,9 +155,9 @@ def exception_handler(exc: Exception, context: Mapping[str, Any]) -> Response | 
                 return Response(body, status=status_code, headers=headers)
         return None
     if isinstance(exc, ErasureError):
-        busy = isinstance(exc, AlreadyErasing)
-        body = error_body("erasing" if busy else "not_found", exc.message, {exc.field: [exc.message]})
-        return Response(body, status=status.HTTP_409_CONFLICT if busy else status.HTTP_404_NOT_FOUND)
+        return _desk_error(exc, ERASURE_ERRORS)
+    if isinstance(exc, RequestError):
+        return _desk_error(exc, REQUEST_ERRORS)
     if isinstance(exc, Erased):
         return Response(error_body("erased", exc.message, {exc.field: [exc.message]}), status=status.HTTP_410_GONE)
     if isinstance(exc, OperationalError | InterfaceError):
@@ -169,6 +184,12 @@ def exception_handler(exc: Exception, context: Mapping[str, Any]) -> Response | 
     if wait := getattr(exc, "wait", None):
         headers["Retry-After"] = str(int(wait))
     return Response(_body(exc), status=exc.status_code, headers=headers)
+
+
+def _desk_error(exc: ErasureError | RequestError, known: Mapping[type[Exception], tuple[int, str]]) -> Response:
+    missing = (status.HTTP_404_NOT_FOUND, "not_found")
+    status_code, code = known.get(type(exc), missing)
+    return Response(error_body(code, exc.message, {exc.field: [exc.message]}), status=status_code)
 
 
 def _seconds_of_today() -> int:

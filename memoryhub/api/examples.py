@@ -152,4 +152,11 @@ ERASURE_PLAN = sent("Count everything about a person", {})
 ERASURE = sent("Carry out what the plan showed", {"confirm": "eyJ3Ijoi…", "reason": "subject_request"})
 ERASURE_RETRY = sent("Try again", {})
 FACT_ERASE = sent("With the sentences that state it", {"statement": "span", "reason": "subject_request"})
+REQUEST = sent(
+    "Erase everything, asked for by e-mail",
+    {"type": "erasure", "received_at": "2026-03-02T09:30:00Z", "channel": "email", "identity": "unverified"},
+)
+REQUEST_STEP = sent("Refuse it", {"step": "refuse", "reason": "unfounded"})
+REQUEST_ASSIGN = sent("Nobody", {"assignee_id": None})
+HOLD_RELEASE = sent("Release it", {})
 SUBJECT_PAUSE = sent("Record nothing more", {"what": ["recording"], "reason": "subject_request"})

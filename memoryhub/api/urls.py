@@ -22,6 +22,18 @@ from memoryhub.api.views.extractions import (
 )
 from memoryhub.api.views.facts import FactDetail, FactRestore, Facts, FactStale, FactVersions
 from memoryhub.api.views.memory import Cited, Search, WorkingMemoryView
+from memoryhub.api.views.requests import (
+    HoldRelease,
+    Holds,
+    RequestAssign,
+    RequestDetail,
+    RequestExtend,
+    Requests,
+    RequestSteps,
+    SubjectDisclosures,
+    SubjectHolds,
+    SubjectRequests,
+)
 from memoryhub.api.views.review import Review, ReviewApprove, ReviewReject
 from memoryhub.api.views.subjects import (
     SubjectDetail,
@@ -65,6 +77,16 @@ urlpatterns = [
     path("erasures", Erasures.as_view(), name="erasures"),
     path("erasures/<uuid:erasure_id>", ErasureDetail.as_view(), name="erasure"),
     path("erasures/<uuid:erasure_id>/retry", ErasureRetry.as_view(), name="erasure-retry"),
+    path("subjects/<uuid:subject_id>/requests", SubjectRequests.as_view(), name="subject-requests"),
+    path("subjects/<uuid:subject_id>/holds", SubjectHolds.as_view(), name="subject-holds"),
+    path("subjects/<uuid:subject_id>/disclosures", SubjectDisclosures.as_view(), name="subject-disclosures"),
+    path("requests", Requests.as_view(), name="requests"),
+    path("requests/<uuid:request_id>", RequestDetail.as_view(), name="request"),
+    path("requests/<uuid:request_id>/steps", RequestSteps.as_view(), name="request-steps"),
+    path("requests/<uuid:request_id>/extend", RequestExtend.as_view(), name="request-extend"),
+    path("requests/<uuid:request_id>/assign", RequestAssign.as_view(), name="request-assign"),
+    path("holds", Holds.as_view(), name="holds"),
+    path("holds/<uuid:hold_id>/release", HoldRelease.as_view(), name="hold-release"),
     path("subject-tokens", SubjectTokens.as_view(), name="subject-tokens"),
     path("extractions", Extractions.as_view(), name="extractions"),
     path("extractions/<uuid:extraction_id>", ExtractionDetail.as_view(), name="extraction"),

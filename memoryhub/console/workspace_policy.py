@@ -54,6 +54,11 @@ SECTIONS = (
         ("sensitive_data", "special_categories", "confidence_for_review"),
     ),
     Section(
+        "Requests of the people remembered",
+        "A request is due after a month; where that day is a weekend or a holiday, on the next working day.",
+        ("holiday_country", "holiday_region", "time_zone", "two_approve_erasure"),
+    ),
+    Section(
         "People", "How those who use this console get in.", ("second_factor_roles", "idle_minutes", "absolute_hours")
     ),
 )
@@ -72,6 +77,13 @@ WORDS: dict[str, tuple[str, str]] = {
         "Health, religion, politics, origin, sex life, genetics, biometrics, trade union.",
     ),
     "confidence_for_review": ("Confidence below which a fact waits for review", "From 0 to 1."),
+    "holiday_country": ("Country whose holidays count", "As in ISO 3166, like DE. Empty: weekends alone."),
+    "holiday_region": ("Region of it", "As in ISO 3166, like BE for Berlin."),
+    "time_zone": ("Time zone", "By which the day of a request is told, like Europe/Berlin."),
+    "two_approve_erasure": (
+        "Two people approve an erasure",
+        "Then a person's memory, or a part of it, is erased by request alone; single facts as before.",
+    ),
     "second_factor_roles": ("Roles that need a second factor", "Nobody in these roles gets in with a password alone."),
     "idle_minutes": ("Minutes without a click until signed out", ""),
     "absolute_hours": ("Hours until signed out in any case", ""),
@@ -215,6 +227,9 @@ def _form_fields(name: str, info: FieldInfo) -> dict[str, forms.Field]:
                 help_text=_told(says, usual, optional=default is None),
             )
         }
+    if kind is str:
+        text = forms.CharField(required=False, max_length=_longest(info), label=label, help_text=says)
+        return {name: text}
     if get_origin(kind) is frozenset:
         return {
             name: forms.MultipleChoiceField(
@@ -236,6 +251,10 @@ def _without_none(annotation: Any) -> Any:
     if get_origin(annotation) in (Union, UnionType):
         return next(one for one in get_args(annotation) if one is not type(None))
     return annotation
+
+
+def _longest(info: FieldInfo) -> int:
+    return int(next(one.max_length for one in info.metadata if hasattr(one, "max_length")))
 
 
 def _bound(info: FieldInfo, side: str) -> Any:

@@ -28,7 +28,7 @@ from memoryhub.api.inputs import ReviewApproveIn, ReviewQuery, ReviewRejectIn
 from memoryhub.api.outputs import FactChangedOut, ReviewPageOut
 from memoryhub.api.paging import cursor_after, cursor_id
 from memoryhub.api.schema import errors
-from sessions.models import Subject
+from sessions.models import NOT_SURFACED, Subject, none_set
 
 BECAUSE = {
     403: "The key lacks the scope, or its agent wrote this itself: that is for somebody else to review.",
@@ -59,7 +59,7 @@ class Review(ApiView):
         query = self.query(ReviewQuery)
         with self.workspace():
             versions = review_queue(self.caller.workspace_id, _wanted(query)).filter(
-                fact__subject__restricted_at__isnull=True, fact__subject__surfacing_paused_at__isnull=True
+                none_set(NOT_SURFACED, "fact__subject__")
             )
             if "cursor" in query:
                 versions = versions.filter(id__gt=cursor_id(query["cursor"]))

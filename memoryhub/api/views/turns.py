@@ -169,7 +169,7 @@ def _extraction_after(recorded: Recorded, *, extracts: bool) -> dict[str, Any]:
 def _extraction_of(session: Session, *, extracts: bool) -> dict[str, Any]:
     if not extracts or settings.EXTRACTOR == "none":
         return {"state": "off", "due_at": None}
-    if session.subject.extraction_paused_at or session.subject.restricted_at:
+    if not session.subject.readable:
         return {"state": "paused", "due_at": None}
     return {"state": "due" if session.extract_due_at else "idle", "due_at": session.extract_due_at}
 

@@ -16,6 +16,7 @@ from memoryhub.access.models import Workspace
 from memoryhub.api.inputs import SUBJECT_REASONS
 from memoryhub.bootstrap import DEFAULT_WORKSPACE
 from memoryhub.core.tenancy import in_workspace
+from memoryhub.erasing import refuse_alone
 from sessions.models import Session, Subject
 
 
@@ -66,6 +67,7 @@ class Command(BaseCommand):
                     )
                     self.stderr.write("Nothing was erased: run it again with --apply.")
                     return
+                refuse_alone(workspace.id, scope)
                 erasure = erasure_begin(workspace_id=workspace.id, scope=scope, actor=actor, reason=options["reason"])
         except ErasureError as error:
             raise CommandError(error.message) from error

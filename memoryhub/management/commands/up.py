@@ -20,12 +20,12 @@ from django.db import connections
 from audit.erasure.ledger import LedgerUnreadable
 from audit.erasure.models import ErasureState
 from audit.erasure.services import ledger_replay
+from memoryhub import desk, erasing
 from memoryhub.bootstrap import bootstrap
 from memoryhub.core.observability import metrics
 from memoryhub.core.postgres import EmbeddedPostgres, PostgresError
 from memoryhub.core.processes import memory_of_children
 from memoryhub.core.supervisor import Child, Stopped, Supervisor, spawn
-from memoryhub.erasing import schedule_sweep
 
 # What runs beside the web server: the name of the process and its management command.
 BACKGROUND = {"worker": ("qcluster",), "indexer": ("indexer",)} | {
@@ -83,7 +83,8 @@ class Command(BaseCommand):
         self.check(tags=["database"], databases=["default", "owner"])
         first = bootstrap(demo=not options["no_demo"])
         self.keep_erased()
-        schedule_sweep()
+        erasing.schedule_sweep()
+        desk.schedule_sweep()
         connections.close_all()
         metrics.start_afresh(metrics_directory())
         if first is not None:
