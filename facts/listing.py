@@ -75,9 +75,9 @@ def versions(workspace_id: UUID, wanted: VersionFilter) -> QuerySet[FactVersion]
 def version_page(
     *, workspace_id: UUID, wanted: VersionFilter, after: UUID | None = None, limit: int = PAGE
 ) -> VersionPage:
-    """One page of versions, the newest first. One query."""
+    """One page of versions, the newest first. Two queries; one that goes on after nothing begins at the beginning."""
     found = versions(workspace_id, wanted).select_related("fact__subject", "agent")
-    if after:
+    if after and FactVersion.objects.filter(workspace_id=workspace_id, pk=after).exists():
         found = found.filter(id__lt=after)
     rows = list(found.order_by("-id")[: limit + 1])
     return VersionPage(rows[:limit], rows[limit - 1].id if len(rows) > limit else None)
