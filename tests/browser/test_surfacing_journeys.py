@@ -67,3 +67,17 @@ def test_a_persons_timeline_and_who_was_shown_what(signed_in: Page) -> None:
     expect(signed_in.get_by_role("row", name="Something new is known.")).to_be_visible()
     tabs.get_by_role("link", name="Access").click()
     expect(signed_in.get_by_role("row", name="Memory content was returned to an agent.")).to_contain_text("assistant")
+
+
+@pytest.mark.parametrize("page", ["with JavaScript"], indirect=True)
+def test_moving_the_threshold_makes_facts_leave_and_enter(signed_in: Page) -> None:
+    open_person(signed_in)
+    signed_in.get_by_role("link", name="What an agent sees now").click()
+    signed_in.get_by_label("Message").fill("What is my budget limit?")
+    slider = signed_in.get_by_role("slider", name="Move the threshold")
+    slider.fill("0.01")
+    expect(signed_in.locator("pre.block")).to_contain_text("Budget is 500 EUR a month")
+    slider.fill("1")
+    expect(signed_in.locator("#preview-result")).to_contain_text("threshold 1.00")
+    expect(signed_in.locator("#preview-result")).not_to_contain_text("in the block")
+    expect(signed_in.get_by_label("Threshold", exact=True)).to_have_value("1")
