@@ -56,7 +56,7 @@ from sessions.models import Session, TurnRole
 from sessions.services import subject_get_or_create
 
 # The worlds are filled once, by thousands of requests, before the first test.
-pytestmark = pytest.mark.timeout(900)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 ACTOR = Actor.command("tests")
 ENOUGH = 6
 """Pages of one kind that are looked at."""

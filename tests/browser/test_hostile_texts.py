@@ -19,7 +19,7 @@ from memoryhub.access.people import invitation_create, user_create
 from memoryhub.core.tenancy import in_workspace
 from sessions.models import Session, TurnRole
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.browser, pytest.mark.timeout(900)]
 
 # Kept by the page itself, before any script of it runs.
 WATCH = """
