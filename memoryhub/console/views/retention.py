@@ -69,7 +69,7 @@ def retention_save(request: ConsoleRequest, workspace: Workspace) -> HttpRespons
         return _page(request, workspace, form, stored, [], status=422)
     wanted = form.wanted(stored)
     confirming = shortened(stored, wanted)
-    if confirming and request.POST.get("confirm") != "yes":
+    if form.seen_policy == stored and confirming and request.POST.get("confirm") != "yes":
         return _page(request, workspace, form, wanted, confirming)
     try:
         seen = form.seen_policy
