@@ -15,6 +15,7 @@ WITHOUT_CONTENT = {Role.VIEWER, Role.AUDITOR}
 ONLY_LOOKS = {
     Permission.METADATA_VIEW,
     Permission.EXTRACTIONS_VIEW,
+    Permission.REQUESTS_VIEW,
     Permission.RECORDS_VIEW,
     Permission.AUDIT_READ,
     Permission.AUDIT_EXPORT,

@@ -50,6 +50,7 @@ CALLS: list[tuple[str, str, Any, Scope]] = [
     ("POST", f"/erasures/{SOME_ID}/retry", {}, Scope.SUBJECTS_MANAGE),
     ("POST", f"/subjects/{SOME_ID}/requests", {"type": "access"}, Scope.SUBJECTS_MANAGE),
     ("POST", f"/subjects/{SOME_ID}/holds", {"reason": "litigation"}, Scope.SUBJECTS_MANAGE),
+    ("GET", "/register", None, Scope.SUBJECTS_MANAGE),
     ("GET", f"/subjects/{SOME_ID}/disclosures", None, Scope.SUBJECTS_MANAGE),
     ("GET", "/requests", None, Scope.SUBJECTS_MANAGE),
     ("GET", f"/requests/{SOME_ID}", None, Scope.SUBJECTS_MANAGE),

@@ -22,6 +22,7 @@ from memoryhub.access.policy import (
     differences,
     stored_policy,
 )
+from memoryhub.access.register import RegisterRules
 from memoryhub.access.retention import SETTINGS as RETENTION
 from memoryhub.core.screening import LABELS, SENSITIVE, Kind
 
@@ -104,7 +105,7 @@ CHOICES: dict[type[StrEnum], dict[str, str]] = {
 DEPLOYMENT = {"max_turn_characters": "MAX_TURN_CHARACTERS", "max_body_bytes": "MAX_BODY_BYTES"}
 BY_CLASS = "sensitive_data"
 # Settings with a page of their own: they are kept as they are.
-ELSEWHERE = frozenset(RETENTION)
+ELSEWHERE = frozenset((*RETENTION, *RegisterRules.model_fields))
 
 
 def policy_of(workspace: Workspace) -> WorkspacePolicy:
