@@ -76,7 +76,17 @@ CALLS: list[tuple[str, str, Any, Scope]] = [
 CALL_NAMES = [f"{method} {path.replace(SOME_ID, 'id')}" for method, path, _, _ in CALLS]
 
 FACTS_ONLY = ("/facts", "/recalls", "/review")
-NO_MEMORY = ("/subjects", "/erasures", "/requests", "/holds", "/audit", "/extractions", "/dead-letters", "/replays")
+NO_MEMORY = (
+    "/subjects",
+    "/erasures",
+    "/requests",
+    "/holds",
+    "/register",
+    "/audit",
+    "/extractions",
+    "/dead-letters",
+    "/replays",
+)
 
 
 def client_of(workspace: Workspace, actor: Actor, *, scopes: list[Scope], mode: MemoryMode | None = None) -> Any:
