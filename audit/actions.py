@@ -274,6 +274,11 @@ ACTIONS: Mapping[str, Action] = _table(
     Action("request.viewed", "A request with its notes was read."),
     Action("hold.placed", "A legal hold keeps a person's memory, or a session, from being erased."),
     Action("hold.released", "A legal hold ended."),
+    Action(
+        "retention.swept",
+        "What a workspace keeps no longer was removed.",
+        {"kind": CODE_, "items": COUNT, "rows": COUNT, "held": COUNT, "before": INSTANT},
+    ),
     # People, agents and keys
     Action("workspace.created", "A tenant was set up."),
     Action("workspace.changed", "Settings of a workspace changed.", {"fields": Many(CODE_, most=50)}),

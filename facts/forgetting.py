@@ -178,7 +178,7 @@ def _part_of_fact(scope: Scope, fact_id: UUID) -> Part:
             spans[turn.id] = [one for one in _sentences(turn.text) if wording.casefold() in one.casefold()]
     redacted = {pk: () if scope.statement == "turn" else tuple(dict.fromkeys(found)) for pk, found in spans.items()}
     ids = {version.id for version in versions}
-    told = _recalls_telling(scope.subject_id, ids, set())
+    told = recalls_telling(scope.subject_id, ids, set())
     for sentence in dict.fromkeys(sentence for found in spans.values() for sentence in found):
         told |= set(_ids(Recall.objects.filter(subject=scope.subject_id, message__contains=sentence)))
     return Part(
@@ -205,11 +205,11 @@ def _with_facts(scope: Scope, turns: set[UUID], sessions: set[UUID], recalls: se
         facts=frozenset(_ids(touched.filter(~Exists(kept)))),
         versions=frozenset(versions),
         recalls=frozenset(recalls),
-        blanked=frozenset(_recalls_telling(scope.subject_id, versions, turns) - recalls),
+        blanked=frozenset(recalls_telling(scope.subject_id, versions, turns) - recalls),
     )
 
 
-def _recalls_telling(subject_id: UUID, versions: Collection[UUID], turns: Collection[UUID]) -> set[UUID]:
+def recalls_telling(subject_id: UUID, versions: Collection[UUID], turns: Collection[UUID]) -> set[UUID]:
     """The recalls that gave one of these out, or considered it."""
     given = Recall.objects.filter(subject=subject_id)
     shown = given.filter(Q(items__version__in=versions) | Q(items__turn__in=turns)).distinct()

@@ -155,6 +155,29 @@ class Evidence(models.Model):
         return f"{self.turn_id} {self.kind} {self.version_id}"
 
 
+class RemovedEvidence(models.Model):
+    """That a turn stated or confirmed a version, after retention removed the turn: when, and a keyed digest of it."""
+
+    runtime_privileges = ("SELECT", "INSERT", "DELETE")
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    workspace = models.ForeignKey(Workspace, on_delete=models.CASCADE, related_name="+")
+    version = models.ForeignKey(FactVersion, on_delete=models.CASCADE, related_name="removed_evidence")
+    kind = models.CharField(max_length=8, choices=EvidenceKind)
+    said_at = models.DateTimeField(help_text="When it was said.")
+    digest = models.BinaryField(max_length=32, help_text="Of the turn's digest, by the key of erasures.")
+    removed_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["version", "digest"], name="removed_evidence_once"),
+            models.CheckConstraint(condition=Q(kind__in=EvidenceKind.values), name="removed_evidence_kind_known"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.version_id}"
+
+
 class FactTransition(models.Model):
     """A change of a version's status: the history behind `FactVersion.status`. Written once."""
 

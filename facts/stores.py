@@ -17,6 +17,7 @@ from facts.models import (
     FactVersion,
     Recall,
     RecalledItem,
+    RemovedEvidence,
 )
 from sessions.models import Turn
 
@@ -55,6 +56,7 @@ def fact_store() -> PersonalDataStore:
             RecalledItem: "recall__subject_id",
             Recall: "subject_id",
             Evidence: "version__fact__subject_id",
+            RemovedEvidence: "version__fact__subject_id",
             FactTransition: "version__fact__subject_id",
             FactVersion: "fact__subject_id",
             FactTally: "subject_id",
@@ -68,6 +70,7 @@ def fact_store() -> PersonalDataStore:
             ),
             Recall: lambda part: Q(pk__in=part.recalls),
             Evidence: lambda part: Q(version__in=part.versions) | Q(turn__in=part.turns),
+            RemovedEvidence: lambda part: Q(version__in=part.versions),
             FactTransition: lambda part: Q(version__in=part.versions),
             FactVersion: lambda part: Q(pk__in=part.versions),
             Fact: lambda part: Q(pk__in=part.facts),

@@ -26,16 +26,14 @@ from audit.actors import Actor
 from audit.erasure.services import recipients_of
 from audit.services import record
 from facts.models import FactVersion
+from facts.visibility import policy_of
 from memoryhub.access.models import Workspace
 from memoryhub.core.spreadsheet import csv_lines
 from sessions.models import Subject, Turn
 
 FORM = "memoryhub.export/1"
 CHUNK = 500
-PURPOSES = (
-    "Agents of this service remember you between conversations: what was said, and what was learned from it.",
-    "A log says which agent was given what of it, and when, so that this can be checked.",
-)
+LOGGED = ("A log says which agent was given what of it, and when, so that this can be checked.",)
 SOURCES = {
     "user": "you said it",
     "agent": "an agent wrote it",
@@ -43,7 +41,10 @@ SOURCES = {
     "tool": "it came from a tool's result",
     "import": "it was imported",
 }
-RETENTION = "Until you or this service ask for it to be erased. The log stays, without content and without your name."
+RETENTION = (
+    "Each kind for a time that this service set, or until you or it ask for it to be erased. The log stays, without "
+    "content and without your name."
+)
 SHEET = (
     "body{font:16px/1.5 system-ui,sans-serif;max-width:50rem;margin:2rem auto;padding:0 1rem}"
     "table{border-collapse:collapse;width:100%}td,th{text-align:left;padding:.3rem;border-bottom:1px solid #ccc;"
@@ -91,7 +92,7 @@ def _about(subject: Subject) -> dict[str, Any]:
         "service": Workspace.objects.get(pk=subject.workspace_id).name,
         "subject_id": str(subject.id),
         "user_id": subject.external_id,
-        "purposes": list(PURPOSES),
+        "purposes": [policy_of(subject.workspace_id).register_purpose, *LOGGED],
         "sources": SOURCES,
         "recipients": recipients_of(subject.id, workspace_id=subject.workspace_id),
         "retention": RETENTION,
@@ -129,7 +130,7 @@ def _write_page(archive: zipfile.ZipFile, subject: Subject) -> None:
             f"{escape(about['made_at'][:16].replace('T', ' '))} UTC. Everything is in export.json and, as tables, "
             "under csv/.</p><h2>What for</h2>"
         )
-        out.write("".join(f"<p>{escape(purpose)}</p>" for purpose in PURPOSES))
+        out.write("".join(f"<p>{escape(purpose)}</p>" for purpose in about["purposes"]))
         out.write(f"<h2>How long</h2><p>{escape(RETENTION)}</p><h2>Who was given something of it</h2>")
         for one in about["recipients"]:
             when = f", from {one['first'][:10]} to {one['last'][:10]}" if "first" in one else ""

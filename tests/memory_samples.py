@@ -13,7 +13,16 @@ from audit.registry import Scope, Stone
 from audit.requests.holds import hold_place
 from audit.requests.models import DataRequest, Hold
 from audit.requests.services import Rules, request_receive
-from facts.models import ErasedEvidence, Extraction, ExtractionBatch, ExtractionDay, FactType
+from audit.retention.models import RetentionSweep
+from facts.models import (
+    ErasedEvidence,
+    Evidence,
+    Extraction,
+    ExtractionBatch,
+    ExtractionDay,
+    FactType,
+    RemovedEvidence,
+)
 from facts.services import FactInput, Written, facts_record
 from facts.visibility import policy_of
 from facts.working_memory import MemoryRequest, Viewpoint, working_memory
@@ -91,6 +100,17 @@ def fill_workspace(workspace: Workspace, actor: Actor) -> Subject:
         )
         ExtractionDay.objects.create(workspace=workspace, day=date(2026, 3, 1), model="patterns")
         ErasedEvidence.objects.create(workspace=workspace, subject=subject, turn=recorded.turns[0])
+        stated = Evidence.objects.get(turn=recorded.turns[0])
+        RemovedEvidence.objects.create(
+            workspace=workspace,
+            version_id=stated.version_id,
+            kind=stated.kind,
+            said_at=timezone.now(),
+            digest=bytes(32),
+        )
+        RetentionSweep.objects.create(
+            workspace_id=workspace.id, kind="turns", before=timezone.now(), ended_at=timezone.now()
+        )
         erasure_sample(subject)
         request_sample(subject)
     return subject

@@ -16,6 +16,8 @@ ONLY_LOOKS = {
     Permission.REQUESTS_VIEW,
     Permission.METADATA_VIEW,
     Permission.EXTRACTIONS_VIEW,
+    Permission.REQUESTS_VIEW,
+    Permission.RECORDS_VIEW,
     Permission.AUDIT_READ,
     Permission.AUDIT_EXPORT,
     Permission.INTEGRITY_VERIFY,

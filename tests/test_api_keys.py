@@ -50,6 +50,7 @@ CALLS: list[tuple[str, str, Any, Scope]] = [
     ("POST", f"/erasures/{SOME_ID}/retry", {}, Scope.SUBJECTS_MANAGE),
     ("POST", f"/subjects/{SOME_ID}/requests", {"type": "access"}, Scope.SUBJECTS_MANAGE),
     ("POST", f"/subjects/{SOME_ID}/holds", {"reason": "litigation"}, Scope.SUBJECTS_MANAGE),
+    ("GET", "/register", None, Scope.SUBJECTS_MANAGE),
     ("GET", f"/subjects/{SOME_ID}/disclosures", None, Scope.SUBJECTS_MANAGE),
     ("GET", "/requests", None, Scope.SUBJECTS_MANAGE),
     ("GET", f"/requests/{SOME_ID}", None, Scope.SUBJECTS_MANAGE),
@@ -75,7 +76,17 @@ CALLS: list[tuple[str, str, Any, Scope]] = [
 CALL_NAMES = [f"{method} {path.replace(SOME_ID, 'id')}" for method, path, _, _ in CALLS]
 
 FACTS_ONLY = ("/facts", "/recalls", "/review")
-NO_MEMORY = ("/subjects", "/erasures", "/requests", "/holds", "/audit", "/extractions", "/dead-letters", "/replays")
+NO_MEMORY = (
+    "/subjects",
+    "/erasures",
+    "/requests",
+    "/holds",
+    "/register",
+    "/audit",
+    "/extractions",
+    "/dead-letters",
+    "/replays",
+)
 
 
 def client_of(workspace: Workspace, actor: Actor, *, scopes: list[Scope], mode: MemoryMode | None = None) -> Any:

@@ -28,6 +28,8 @@ class Permission(StrEnum):
     REQUESTS_MANAGE = "requests.manage"
     SUBJECTS_EXPORT = "subjects.export"
     SUBJECTS_ERASE = "subjects.erase"
+    RECORDS_VIEW = "records.view"
+    RECORDS_MANAGE = "records.manage"
     AUDIT_READ = "audit.read"
     AUDIT_EXPORT = "audit.export"
     INTEGRITY_VERIFY = "integrity.verify"
@@ -92,6 +94,14 @@ RULES: dict[Permission, Rule] = {
     ),
     Permission.SUBJECTS_EXPORT: _rule("export a person's data", OFFICER, ADMIN, scope=Scope.SUBJECTS_MANAGE),
     Permission.SUBJECTS_ERASE: _rule("erase a person's data", OFFICER, ADMIN, scope=Scope.SUBJECTS_MANAGE),
+    Permission.RECORDS_VIEW: _rule(
+        "see how long what is kept, and the register of processing",
+        OFFICER,
+        AUDITOR,
+        ADMIN,
+        scope=Scope.SUBJECTS_MANAGE,
+    ),
+    Permission.RECORDS_MANAGE: _rule("change how long what is kept, and the register of processing", OFFICER, ADMIN),
     Permission.AUDIT_READ: _rule("read the audit log", OFFICER, AUDITOR, ADMIN, scope=Scope.AUDIT_READ),
     Permission.AUDIT_EXPORT: _rule("export the audit log", OFFICER, AUDITOR, ADMIN, scope=Scope.AUDIT_READ),
     Permission.INTEGRITY_VERIFY: _rule("check the audit log's integrity", OFFICER, AUDITOR, ADMIN),

@@ -9,9 +9,11 @@ from enum import StrEnum
 from functools import cached_property, lru_cache
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from audit.requests.calendars import WorkingCalendar, known_region, known_zone
+from memoryhub.access.register import RegisterRules
+from memoryhub.access.retention import RetentionRules
 from memoryhub.core.screening import LABELS, SENSITIVE, Kind
 
 
@@ -41,7 +43,7 @@ SENSITIVE_DATA: dict[Kind, Treatment] = {
 """What is done with sensitive data where a workspace did not decide."""
 
 
-class WorkspacePolicy(BaseModel):
+class WorkspacePolicy(RegisterRules, RetentionRules):
     """The settings of a workspace, checked. Unknown names and values out of range are refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)

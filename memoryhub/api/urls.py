@@ -22,6 +22,7 @@ from memoryhub.api.views.extractions import (
 )
 from memoryhub.api.views.facts import FactDetail, FactRestore, Facts, FactStale, FactVersions
 from memoryhub.api.views.memory import Cited, Search, WorkingMemoryView
+from memoryhub.api.views.register import Register
 from memoryhub.api.views.requests import (
     HoldRelease,
     Holds,
@@ -85,6 +86,7 @@ urlpatterns = [
     path("requests/<uuid:request_id>/steps", RequestSteps.as_view(), name="request-steps"),
     path("requests/<uuid:request_id>/extend", RequestExtend.as_view(), name="request-extend"),
     path("requests/<uuid:request_id>/assign", RequestAssign.as_view(), name="request-assign"),
+    path("register", Register.as_view(), name="register"),
     path("holds", Holds.as_view(), name="holds"),
     path("holds/<uuid:hold_id>/release", HoldRelease.as_view(), name="hold-release"),
     path("subject-tokens", SubjectTokens.as_view(), name="subject-tokens"),

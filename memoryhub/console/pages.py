@@ -45,6 +45,8 @@ NAVIGATION: tuple[tuple[str, tuple[NavItem, ...]], ...] = (
         "Governance",
         (
             NavItem("erasures", "Erasures", "erasures", Permission.SUBJECTS_ERASE),
+            NavItem("register", "Register", "register", Permission.RECORDS_VIEW),
+            NavItem("retention", "Retention", "retention", Permission.RECORDS_VIEW),
             NavItem("audit", "Audit log", "audit-log", Permission.AUDIT_READ),
         ),
     ),

@@ -329,7 +329,7 @@ def _versions(*, with_text: bool) -> QuerySet[FactVersion]:
     return (
         FactVersion.objects.select_related("agent", "session")
         .order_by("-number")
-        .prefetch_related(Prefetch("evidence", queryset=evidence))
+        .prefetch_related(Prefetch("evidence", queryset=evidence), "removed_evidence")
     )
 
 

@@ -151,6 +151,12 @@ def spaced(name: str) -> str:
 
 
 @register.filter
+def hexadecimal(digest: bytes) -> str:
+    """A digest as people compare it."""
+    return bytes(digest).hex()
+
+
+@register.filter
 def compact(data: Mapping[str, Any]) -> str:
     return json.dumps(data, ensure_ascii=False, indent=2, sort_keys=True)
 

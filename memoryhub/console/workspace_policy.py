@@ -22,6 +22,8 @@ from memoryhub.access.policy import (
     differences,
     stored_policy,
 )
+from memoryhub.access.register import RegisterRules
+from memoryhub.access.retention import SETTINGS as RETENTION
 from memoryhub.core.screening import LABELS, SENSITIVE, Kind
 
 
@@ -102,6 +104,8 @@ CHOICES: dict[type[StrEnum], dict[str, str]] = {
 # What no deployment setting bounds has no entry.
 DEPLOYMENT = {"max_turn_characters": "MAX_TURN_CHARACTERS", "max_body_bytes": "MAX_BODY_BYTES"}
 BY_CLASS = "sensitive_data"
+# Settings with a page of their own: they are kept as they are.
+ELSEWHERE = frozenset((*RETENTION, *RegisterRules.model_fields))
 
 
 def policy_of(workspace: Workspace) -> WorkspacePolicy:
@@ -116,6 +120,8 @@ class PolicyForm(forms.Form):
     def __init__(self, data: QueryDict | None = None, *, stored: WorkspacePolicy) -> None:
         super().__init__(data, initial=_initial(stored) | {"seen": _as_text(stored)})
         for name, info in WorkspacePolicy.model_fields.items():
+            if name in ELSEWHERE:
+                continue
             self.fields.update(_form_fields(name, info))
         self.policy = stored
 
@@ -123,7 +129,9 @@ class PolicyForm(forms.Form):
         cleaned: dict[str, Any] = super().clean() or self.cleaned_data
         wanted: dict[str, Any] = {}
         for name in WorkspacePolicy.model_fields:
-            if name == BY_CLASS:
+            if name in ELSEWHERE:
+                wanted[name] = getattr(self.policy, name)
+            elif name == BY_CLASS:
                 chosen = {kind: cleaned.get(_by_class(kind)) for kind in _kinds()}
                 wanted[name] = {kind: treatment for kind, treatment in chosen.items() if treatment}
             elif name in cleaned:
@@ -158,7 +166,7 @@ class PolicyForm(forms.Form):
 
     def sections(self) -> Iterator[tuple[Section, list[forms.BoundField]]]:
         placed = {name for section in SECTIONS for name in section.names}
-        rest = tuple(name for name in WorkspacePolicy.model_fields if name not in placed)
+        rest = tuple(name for name in WorkspacePolicy.model_fields if name not in placed | ELSEWHERE)
         for section in (*SECTIONS, *([Section("Other", "", rest)] if rest else [])):
             yield section, [self[field] for name in section.names for field in _names(name)]
 

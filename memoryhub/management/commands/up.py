@@ -20,7 +20,7 @@ from django.db import connections
 from audit.erasure.ledger import LedgerUnreadable
 from audit.erasure.models import ErasureState
 from audit.erasure.services import ledger_replay
-from memoryhub import desk, erasing
+from memoryhub import desk, erasing, retaining
 from memoryhub.bootstrap import bootstrap
 from memoryhub.core.observability import metrics
 from memoryhub.core.postgres import EmbeddedPostgres, PostgresError
@@ -85,6 +85,7 @@ class Command(BaseCommand):
         self.keep_erased()
         erasing.schedule_sweep()
         desk.schedule_sweep()
+        retaining.schedule_sweep()
         connections.close_all()
         metrics.start_afresh(metrics_directory())
         if first is not None:
