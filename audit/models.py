@@ -119,3 +119,4 @@ class Commitment(models.Model):
 # Models of packages below: Django looks for them here.
 from audit.erasure.models import Erasure, ErasureTrace, Tombstone  # noqa: E402, F401
 from audit.requests.models import DataRequest, Hold, RequestStep  # noqa: E402, F401
+from audit.sealing.models import Checkpoint, Pending, Sealed, SigningKey  # noqa: E402, F401

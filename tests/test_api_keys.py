@@ -199,7 +199,7 @@ def test_the_memory_mode_is_enforced(
         assert answer.status_code == 403
         assert answer.json()["error"]["code"] == "mode_forbids"
         after = state_of(workspace)
-        assert {table for table in after if after[table] != before[table]} == {"audit_entry"}
+        assert {table for table in after if after[table] != before[table]} == {"audit_entry", "audit_pending"}
         with in_workspace(workspace.id):
             assert Entry.objects.filter(action="access.denied", reason="memory_mode").count() == 1
 
