@@ -71,6 +71,8 @@ CALLS: list[tuple[str, str, Any, Scope]] = [
     ("GET", f"/replays/{SOME_ID}", None, Scope.EXTRACTIONS_MANAGE),
     ("GET", "/audit", None, Scope.AUDIT_READ),
     ("GET", "/audit/export", None, Scope.AUDIT_READ),
+    ("GET", "/audit/bundle", None, Scope.AUDIT_READ),
+    ("GET", f"/audit/receipts/{'ab' * 32}/proof", None, Scope.AUDIT_READ),
 ]
 CALL_NAMES = [f"{method} {path.replace(SOME_ID, 'id')}" for method, path, _, _ in CALLS]
 
