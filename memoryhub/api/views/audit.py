@@ -111,8 +111,9 @@ class AuditBundle(ApiView):
         operation_id="download_audit_bundle",
         summary="Download the audit log with its proofs",
         description="A ZIP file that is streamed: entries, the leaf hashes of the whole log, signed checkpoints, "
-        "public keys, and a program that checks all of it without the hub. With a filter it is a part of the log: that shows "
-        "that each entry in it is in the log, and for `subject_id` alone also that none about the person is left out. "
+        "public keys, and a program that checks all of it without the hub. With a filter it is a part of the log: that "
+        "shows that each entry in it is in the log, and for `subject_id` alone also that none about the person is left "
+        "out. "
         "It reaches to the last checkpoint.",
         parameters=[BundleQuery, DISPOSITION],
         responses={(200, MEDIA_TYPE): OpenApiResponse(OpenApiTypes.BINARY, description="The file.")},
