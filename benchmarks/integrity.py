@@ -210,7 +210,8 @@ def main() -> None:
     finish(
         not wrong and not alarms and verdict == "OK" and seconds <= WITHIN and megabytes <= MEGABYTES,
         f"{harms - len(wrong)} of {harms} harms to bundles with the right verdict, {alarms} false alarms in "
-        f"{clean} clean logs; {entries} entries in {checkpoints} checkpoints {verdict} in {seconds:.1f} s and {megabytes:.0f} MB",
+        f"{clean} clean logs; {entries} entries in {checkpoints} checkpoints {verdict} in {seconds:.1f} s "
+        f"and {megabytes:.0f} MB",
     )
 
 

@@ -10,7 +10,7 @@ import sys
 import threading
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
-from io import BytesIO
+from io import BytesIO, StringIO
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -19,6 +19,7 @@ import psycopg
 import pytest
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from django.core.management import call_command
 from django.db import DatabaseError, connection, connections, transaction
 from hypothesis import given
 from hypothesis import strategies as st
@@ -26,7 +27,7 @@ from hypothesis import strategies as st
 from audit import verify
 from audit.actors import Actor
 from audit.models import Checkpoint, Entry, Pending, Sealed
-from audit.sealing import keys, services
+from audit.sealing import anchors, keys, services
 from audit.sealing.bundle import bundle_chunks
 from audit.sealing.keys import Purpose
 from audit.sealing.log import DatabaseLog
@@ -630,3 +631,45 @@ def test_a_killed_sealer_loses_and_forks_nothing(
 def _sealed(workspace: Workspace) -> int:
     with in_workspace(workspace.id):
         return Sealed.objects.count()
+
+
+def test_a_database_that_was_put_back_is_not_sealed_on_silently(
+    chief: "psycopg.Connection[Any]", workspace: Workspace, actor: Actor
+) -> None:
+    write(workspace, actor, 2)
+    seal_all(workspace.id)
+    with in_workspace(workspace.id):
+        kept = Checkpoint.objects.get().number
+    write(workspace, actor, 2)
+    seal_all(workspace.id)
+    anchor = anchors.last(workspace.id)
+    assert anchor is not None and anchor["number"] == kept + 1
+    # As a backup of before would leave it.
+    for statement in (
+        "delete from audit_entry where id in (select entry_id from audit_sealed where workspace_id = %(w)s "
+        "and position >= (select size from audit_checkpoint where number = 1 and workspace_id = %(w)s))",
+        "delete from audit_sealed where workspace_id = %(w)s "
+        "and position >= (select size from audit_checkpoint where number = 1 and workspace_id = %(w)s)",
+        "delete from audit_checkpoint where number = 2 and workspace_id = %(w)s",
+    ):
+        chief.execute(statement, {"w": workspace.id})
+    write(workspace, actor, 1)
+    assert verified(workspace.id).verdict == "OK"
+    assert verified(workspace.id, expect=[anchor]).verdict == "TRUNCATED"
+    with pytest.raises(LogForked, match="accept_restored_log"):
+        seal_all(workspace.id)
+    call_command("accept_restored_log", stdout=StringIO())
+    assert verified(workspace.id).verdict == "OK"
+    assert verified(workspace.id, expect=[anchor]).verdict in ("FORKED", "TRUNCATED")
+    with in_workspace(workspace.id):
+        told = Entry.objects.get(action="audit.restored")
+        assert Sealed.objects.filter(entry_id=told.id).exists()
+    assert told.data["digest"] == verify.hash_of(anchor)
+
+
+def test_the_command_tells_each_workspace_its_verdict(hub_db: str, workspace: Workspace, actor: Actor) -> None:
+    write(workspace, actor, 2)
+    seal_all(workspace.id)
+    out = StringIO()
+    call_command("verify_audit", "--workspace", workspace.slug, stdout=out)
+    assert out.getvalue().startswith("acme\nOK:")

@@ -682,7 +682,8 @@ def test_no_text_breaks_the_grammar_of_a_block(pairs: list[tuple[str, str]]) -> 
 # Commands
 
 NO_OUTPUT_OF_TEXT = {
-    "backup", "create_api_key", "erase_subject", "export_subject", "extractor", "indexer", "invite",
+    "accept_restored_log", "backup", "create_api_key", "erase_subject", "export_subject", "extractor", "indexer",
+    "invite",
     "permission_tables", "purge_storage", "reembed", "remove_second_factor", "reset_admin_password", "restore",
     "revoke_api_key", "roll_back", "rotate_api_key", "rotate_audit_key", "sealer", "simulate_costs", "up",
     "verify_audit",

@@ -7,10 +7,11 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from django.db import connection
+from django.db import connection, transaction
 from django.utils import timezone
 
 from audit.ids import first_id
+from audit.sealing import anchors
 from audit.sealing.keys import Purpose, publish, signer
 from audit.sealing.models import Checkpoint, Pending, Sealed
 from audit.shapes import instant
@@ -130,6 +131,7 @@ def _close(workspace_id: UUID, last: Checkpoint | None, taken: list[tuple[UUID, 
     highest = Sealed.objects.filter(workspace_id=workspace_id).order_by("-position").values_list("position", flat=True)
     if (highest.first() or 0) != max(tree.size - 1, 0):
         raise LogForked(f"after checkpoint {number - 1} the log does not end at {tree.size}")
+    _compare_with_anchor(workspace_id, last)
     begin, marks = tree.size, hashlib.sha256()
     for _, leaf, mark in taken:
         tree.append(leaf)
@@ -158,6 +160,22 @@ def _close(workspace_id: UUID, last: Checkpoint | None, taken: list[tuple[UUID, 
     )
     one.signature = key.sign(body_of(as_told(one)))
     Checkpoint.objects.bulk_create([one])
+    told = as_told(one)
+    transaction.on_commit(lambda: anchors.append(told))
+
+
+def _compare_with_anchor(workspace_id: UUID, last: Checkpoint | None) -> None:
+    """An anchor may be behind, when the sealer was killed between the commit and the file, and never ahead."""
+    kept = anchors.last(workspace_id)
+    if kept is None:
+        return
+    number = last.number if last else 0
+    same = last is None or kept["number"] != number or hash_of(as_told(last)) == hash_of(kept)
+    if kept["number"] > number or not same:
+        raise LogForked(
+            f"the database ends at checkpoint {number} and checkpoint {kept['number']} was signed before: if a backup "
+            "was put back, manage.py accept_restored_log"
+        )
 
 
 def proof_of(workspace_id: UUID, leaf: bytes) -> Mapping[str, Any] | None:

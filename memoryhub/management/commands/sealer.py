@@ -48,6 +48,10 @@ class Command(BaseCommand):
                 connection.close()
                 stop.wait(1.0)
                 continue
+            except OSError as error:
+                # The checkpoint stands in the database; the file of anchors lacks it.
+                log.error("sealer.file_unwritable", reason=type(error).__name__)
+                stop.wait(1.0)
             except IntegrityError:
                 # Somebody without the lock was faster: look again.
                 log.warning("sealer.overtaken")

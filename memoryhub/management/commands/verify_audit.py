@@ -5,6 +5,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from audit.models import INSTALLATION
+from audit.sealing import anchors
 from audit.sealing.log import DatabaseLog
 from audit.verify import EXIT, GRAVEST, Report, check, in_words
 from memoryhub.access.models import Workspace
@@ -13,7 +14,8 @@ from memoryhub.core.tenancy import in_workspace
 
 class Command(BaseCommand):
     help = (
-        "Check the audit log in the database: every sealed entry, every checkpoint. Ends with 0 when all is well, else "
+        "Check the audit log in the database: every sealed entry, every checkpoint, and that it holds the last "
+        "checkpoint of the file of anchors. Ends with 0 when all is well, else "
         f"with {', '.join(f'{EXIT[one]} ({one})' for one in GRAVEST)}, the gravest of all workspaces."
     )
 
@@ -32,7 +34,8 @@ class Command(BaseCommand):
         worst: Report | None = None
         for name, workspace_id in named:
             with in_workspace(workspace_id):
-                report = check(DatabaseLog(workspace_id), all_signatures=all_signatures)
+                kept = anchors.last(workspace_id)
+                report = check(DatabaseLog(workspace_id), all_signatures=all_signatures, expect=[kept] if kept else [])
             if options["json"]:
                 self.stdout.write(json.dumps({"workspace": name, "verdict": report.verdict, "entries": report.entries}))
             else:
