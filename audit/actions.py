@@ -328,6 +328,11 @@ ACTIONS: Mapping[str, Action] = _table(
     Action("audit.read", "Entries of this log were read.", {"returned": COUNT, "filters": Many(CODE_, most=20)}),
     Action("audit.export_began", "An export of this log began.", {"filters": Many(CODE_, most=20), "form": CODE_}),
     Action("audit.exported", "An export of this log was read to its end.", {"returned": COUNT, "digest": DIGEST_}),
+    Action(
+        "audit.restored",
+        "An older state of the database was put back, and this log goes on from there.",
+        {"known": COUNT, "number": COUNT, "digest": DIGEST_},
+    ),
     Action("memory.imported", "A file of sessions and facts was imported.", {**IMPORT, "file": DIGEST_}),
     Action(
         "storage.purged",

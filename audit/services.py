@@ -1,5 +1,6 @@
 """Writing to the audit log: one function, called in plain sight by every service that changes or surfaces anything."""
 
+import base64
 import re
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,6 +20,7 @@ from audit.integrity import SALT_BYTES, SCHEMA, canonical_json, commitment, leaf
 from audit.kinds import kind_of
 from audit.models import Commitment, Entry, Outcome
 from audit.reasons import known_reason
+from audit.sealing.keys import Purpose, signer
 from audit.shapes import Record
 from memoryhub.core.observability.requests import current_request_id
 from memoryhub.core.tenancy import current_workspace_id
@@ -122,8 +124,13 @@ def _write(recorded: Sequence[tuple[Entry, list[Commitment]]]) -> None:
 
 
 def receipt(entry: Entry) -> str:
-    """What the caller gets to keep: `mh1:<entry id>:<leaf, hexadecimal>`. Names the entry and pins its content."""
-    return f"mh1:{entry.id}:{bytes(entry.leaf).hex()}"
+    """What the caller gets to keep: `mh2:<entry id>:<leaf, hexadecimal>:<key id>:<signature>`.
+
+    Names the entry and pins its content; the signature shows that it was this hub that promised to keep it.
+    """
+    key = signer(Purpose.RECEIPTS)
+    told = f"mh2:{entry.id}:{bytes(entry.leaf).hex()}:{key.id}"
+    return f"{told}:{base64.urlsafe_b64encode(key.sign(told.encode())).decode().rstrip('=')}"
 
 
 def commitment_holds(entry: Entry, label: str, content: str | bytes) -> bool | None:

@@ -194,6 +194,7 @@ def _person(workspace_id: Any, agent_id: Any, actor: Any) -> Person:
     from django.utils import timezone
 
     from audit.erasure.models import Erasure
+    from audit.models import Entry
     from audit.requests.models import DataRequest, Hold
     from facts.extraction.replay import DeadLetterFilter, dead_letters_replay
     from facts.models import Extraction, FactType
@@ -288,6 +289,7 @@ def _person(workspace_id: Any, agent_id: Any, actor: Any) -> Person:
         "erasure_id": str(erasure.id),
         "request_id": str(request.id),
         "hold_id": str(hold.id),
+        "leaf": bytes(Entry.objects.filter(subject_id=subject.id).latest("id").leaf).hex(),
     }
     return person
 
@@ -449,6 +451,7 @@ PARAMETERS: dict[str, tuple[str, str]] = {
     "erasure_id": ("erasure_id", "erasure_id"),
     "request_id": ("request_id", "request_id"),
     "hold_id": ("hold_id", "hold_id"),
+    "leaf": ("leaf", "leaf"),
     "agent_id": ("agent_id", "agent_id"),
     "key_id": ("key_id", "key_id"),
     "membership_id": ("membership_id", "membership_id"),

@@ -29,6 +29,8 @@ SECRET_KEY = env.str("SECRET_KEY", default="") or (
 SECRET_KEY_FALLBACKS = env.list("SECRET_KEY_FALLBACKS", default=[])
 # Recognises what was erased. Kept in the data directory; hubs on several hosts have to share one.
 ERASURE_KEY = env.str("ERASURE_KEY", default="")
+AUDIT_SIGNING_KEY = env.str("AUDIT_SIGNING_KEY", default="")
+AUDIT_RECEIPT_KEY = env.str("AUDIT_RECEIPT_KEY", default="")
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
 CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
 

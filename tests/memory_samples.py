@@ -14,6 +14,7 @@ from audit.requests.holds import hold_place
 from audit.requests.models import DataRequest, Hold
 from audit.requests.services import Rules, request_receive
 from audit.retention.models import RetentionSweep
+from audit.sealing.services import seal_all
 from facts.models import (
     ErasedEvidence,
     Evidence,
@@ -89,6 +90,7 @@ def fill_workspace(workspace: Workspace, actor: Actor) -> Subject:
     recorded = say(agent, "We run on AWS.", session=f"s-{suffix}")
     learn(agent, "Runs on AWS", turn=recorded.turns[0])
     embed_all(workspace.id)
+    seal_all(workspace.id)
     say(agent, "We like it.", session=f"s-{suffix}")
     working_memory(view=viewpoint(agent), ask=MemoryRequest("alice", "Where do we run?", f"next-{suffix}"))
     with in_workspace(workspace.id):

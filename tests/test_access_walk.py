@@ -385,6 +385,7 @@ def _tenant(slug: str, actor: Actor) -> Tenant:
             "invitation_id": invitation.invitation.id,
             "token": invitation.token,
             "provider_id": "sso",
+            "leaf": bytes(Entry.objects.filter(subject_id=subject.id).latest("id").leaf).hex(),
         }
     return Tenant(workspace, {name: str(value) for name, value in ids.items()}, canary, bystander.id)
 

@@ -72,6 +72,8 @@ CALLS: list[tuple[str, str, Any, Scope]] = [
     ("GET", f"/replays/{SOME_ID}", None, Scope.EXTRACTIONS_MANAGE),
     ("GET", "/audit", None, Scope.AUDIT_READ),
     ("GET", "/audit/export", None, Scope.AUDIT_READ),
+    ("GET", "/audit/bundle", None, Scope.AUDIT_READ),
+    ("GET", f"/audit/receipts/{'ab' * 32}/proof", None, Scope.AUDIT_READ),
 ]
 CALL_NAMES = [f"{method} {path.replace(SOME_ID, 'id')}" for method, path, _, _ in CALLS]
 
@@ -210,7 +212,7 @@ def test_the_memory_mode_is_enforced(
         assert answer.status_code == 403
         assert answer.json()["error"]["code"] == "mode_forbids"
         after = state_of(workspace)
-        assert {table for table in after if after[table] != before[table]} == {"audit_entry"}
+        assert {table for table in after if after[table] != before[table]} == {"audit_entry", "audit_pending"}
         with in_workspace(workspace.id):
             assert Entry.objects.filter(action="access.denied", reason="memory_mode").count() == 1
 

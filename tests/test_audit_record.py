@@ -58,7 +58,7 @@ def test_an_entry_says_who_did_what_to_which_thing(workspace_id):
 def test_the_package_itself_offers_record(workspace_id):
     with in_workspace(workspace_id):
         entry = audit.record(audit.Actor.command("up"), "demo.loaded")
-        assert audit.receipt(entry) == f"mh1:{entry.id}:{bytes(entry.leaf).hex()}"
+        assert audit.receipt(entry).startswith(f"mh2:{entry.id}:{bytes(entry.leaf).hex()}:")
 
 
 def test_an_entry_outside_a_transaction_is_refused(hub_db, workspace_id):

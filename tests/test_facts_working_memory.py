@@ -60,7 +60,7 @@ def test_everything_surfaced_is_in_the_log(remembered: Agent) -> None:
     given = [("fact", hit.version.id) for hit in memory.facts] + [("turn", turn.id) for turn in memory.turns]
     assert logged == [(kind, str(pk), rank) for rank, (kind, pk) in enumerate(given, start=1)]
     assert [item.version_id or item.turn_id for item in items] == [pk for _, pk in given]
-    assert memory.recall.receipt == f"mh1:{entry.id}:{bytes(entry.leaf).hex()}"
+    assert memory.recall.receipt.startswith(f"mh2:{entry.id}:{bytes(entry.leaf).hex()}:")
     assert "GCP" not in str(entry.data)
 
 

@@ -69,6 +69,7 @@ SHARED = {
     "socialaccount_socialtoken": "unused: no token is kept",
     "usersessions_usersession": "where people are signed in",
     "facts_extractorstate": "whether an extractor is asked at the moment",
+    "audit_signingkey": "public keys of the hub",
 }
 
 
@@ -163,6 +164,7 @@ def test_a_table_made_by_hand_is_fine_with_its_policy(hub_db: str) -> None:
 
 DEFINERS = {
     "access_authenticate(text,bytea,integer)": "whose key it is, to who sends the SHA-256 of the whole key",
+    "audit_unsealed(timestamp with time zone)": "in which workspaces entries wait to be sealed: their ids alone",
     "memory_sessions_authenticate_token(uuid,text,uuid,integer)": "the same for ids out of a signed token, and the "
     "caller's id for its person",
 }

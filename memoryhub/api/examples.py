@@ -8,7 +8,7 @@ def sent(name: str, value: object) -> OpenApiExample:
 
 
 RECALL = "0199f1c2-7b1e-7d30-a6a5-3f2f4f6f9f10"
-RECEIPT = "mh1:0199f1c2-7b1f-7a44-9c11-52b7a3f0c7de:" + "5c" * 32
+RECEIPT = f"mh2:0199f1c2-7b1f-7a44-9c11-52b7a3f0c7de:{'5c' * 32}:0f1e2d3c4b5a6978:{'Qm' * 43}"
 FACT = "0199f1a0-11aa-7c02-8d5e-0c1b2a394857"
 SUBJECT = "6c1f2b7e-6d0c-4f5b-9a3e-2f8f8f1c7b11"
 TURN = "0199f1a0-10ff-7b6a-b1f0-6a5d4c3b2a19"

@@ -416,5 +416,12 @@ class AuditExportQuery(AuditFilterQuery):
     format = OneOf([form.value for form in ExportForm], required=False, default=ExportForm.CSV.value)
 
 
+class BundleQuery(Input):
+    subject_id = serializers.UUIDField(required=False, help_text="Only entries about this person.")
+    action = serializers.CharField(required=False, max_length=64, help_text="Only this action, or what begins so.")
+    since = serializers.DateTimeField(required=False, help_text="Only entries from then on.")
+    until = serializers.DateTimeField(required=False, help_text="Only entries before then.")
+
+
 class SessionPath(Input):
     session_id = ExternalId()

@@ -486,3 +486,26 @@ class EntryOut(Output):
 class EntryPageOut(Output):
     entries = EntryOut(many=True, help_text="Newest first.")
     next = serializers.CharField(allow_null=True, help_text=NEXT_HELP)
+
+
+class CheckpointOut(Output):
+    """A checkpoint: all fields but the signature are what is signed, as sorted compact JSON."""
+
+    form = serializers.CharField()
+    workspace = serializers.CharField()
+    number = serializers.IntegerField()
+    size = serializers.IntegerField(help_text="Entries that it covers, from the first.")
+    root = serializers.CharField(help_text="Of the Merkle tree over their leaves.")  # type: ignore[assignment]
+    previous = serializers.CharField(help_text="Hash of the checkpoint before it.")
+    marks = serializers.CharField()
+    sum = serializers.CharField()
+    at = serializers.CharField()
+    key = serializers.CharField(help_text="Id of the key that signed.")
+    signature = serializers.CharField(help_text="Ed25519, hexadecimal.")
+
+
+class ProofOut(Output):
+    state = serializers.ChoiceField(["sealed", "pending"])
+    position = serializers.IntegerField(allow_null=True)
+    path = serializers.ListField(child=serializers.CharField(), help_text="Hashes from the leaf up to the root.")
+    checkpoint = CheckpointOut(allow_null=True)

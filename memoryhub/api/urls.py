@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from memoryhub.api.views.audit import AuditExport, AuditLog
+from memoryhub.api.views.audit import AuditBundle, AuditExport, AuditLog, ReceiptProof
 from memoryhub.api.views.erasures import (
     ErasureDetail,
     ErasurePlans,
@@ -99,4 +99,6 @@ urlpatterns = [
     path("replays/<uuid:replay_id>", Replay.as_view(), name="replay"),
     path("audit", AuditLog.as_view(), name="audit"),
     path("audit/export", AuditExport.as_view(), name="audit-export"),
+    path("audit/bundle", AuditBundle.as_view(), name="audit-bundle"),
+    path("audit/receipts/<str:leaf>/proof", ReceiptProof.as_view(), name="receipt-proof"),
 ]

@@ -28,7 +28,7 @@ from memoryhub.core.processes import memory_of_children
 from memoryhub.core.supervisor import Child, Stopped, Supervisor, spawn
 
 # What runs beside the web server: the name of the process and its management command.
-BACKGROUND = {"worker": ("qcluster",), "indexer": ("indexer",)} | {
+BACKGROUND = {"worker": ("qcluster",), "indexer": ("indexer",), "sealer": ("sealer",)} | {
     name: ("extractor", "--name", name)
     for name in (f"extractor-{number}" for number in range(1, settings.EXTRACTOR_WORKERS + 1))
 }

@@ -1,0 +1,64 @@
+import signal
+import threading
+import time
+from typing import Any
+
+import structlog
+from django.core.management.base import BaseCommand, CommandParser
+from django.db import IntegrityError, InterfaceError, OperationalError, close_old_connections, connection
+
+from audit.sealing.services import LogForked, seal, seal_all, waiting
+
+log = structlog.get_logger(__name__)
+
+REST_SECONDS = 0.25
+IDLE_SECONDS = 60.0
+"""How often it looks for workspaces in which nothing happened."""
+AFTER_FORK_SECONDS = 60.0
+
+
+class Command(BaseCommand):
+    help = (
+        "Seal the audit log: places in the Merkle tree, signed checkpoints. Runs until it is stopped; `up` starts it."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--once", action="store_true", help="Seal what waits now, and stop.")
+
+    def handle(self, *args: Any, once: bool, **options: Any) -> None:
+        stop = threading.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: stop.set())
+        looked = 0.0
+        given_up: dict[Any, float] = {}
+        while not stop.is_set():
+            idle = once or time.monotonic() - looked >= IDLE_SECONDS
+            sealed = 0
+            try:
+                for workspace_id in waiting(idle=idle):
+                    if given_up.get(workspace_id, 0.0) > time.monotonic():
+                        continue
+                    try:
+                        sealed += seal_all(workspace_id) if once else seal(workspace_id).sealed
+                    except LogForked as error:
+                        log.error("sealer.refuses", workspace=str(workspace_id), reason=str(error))
+                        given_up[workspace_id] = time.monotonic() + AFTER_FORK_SECONDS
+            except (OperationalError, InterfaceError) as error:
+                log.warning("sealer.database_unavailable", reason=type(error).__name__)
+                connection.close()
+                stop.wait(1.0)
+                continue
+            except OSError as error:
+                # The checkpoint stands in the database; the file of anchors lacks it.
+                log.error("sealer.file_unwritable", reason=type(error).__name__)
+                stop.wait(1.0)
+            except IntegrityError:
+                # Somebody without the lock was faster: look again.
+                log.warning("sealer.overtaken")
+            if idle:
+                looked = time.monotonic()
+            if once:
+                return
+            if not sealed:
+                close_old_connections()
+                stop.wait(REST_SECONDS)
