@@ -13,12 +13,13 @@ BIN = $(VENV)/bin
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps --no-compile
 LOCK = $(VENV)/lock/bin/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header
 
-.PHONY: help setup setup-dev run test check proofs lint audit schema tables screenshots lock
+.PHONY: help setup setup-dev run test slow check proofs lint audit schema tables screenshots lock
 
 help:
 	@echo "make run [PORT=8000] [HOST=127.0.0.1] [MEMORYHUB_DATA_DIR=.memoryhub]   start the hub"
 	@echo "make test [ARGS='-k working_memory']                                    run the tests"
 	@echo "make check     lint, types, imports, migrations, API schema, then the tests"
+	@echo "make slow      the rest of the tests: every text in every field, every page as every role, kills"
 	@echo "make proofs    the benchmarks at a reduced size: is anything leaked, lost, poisoned?"
 	@echo "make audit     known weaknesses of the locked dependencies (needs a network)"
 	@echo "make setup     install only what 'make run' needs"
@@ -35,7 +36,13 @@ run: setup
 	@exec $(BIN)/python manage.py up --host $(HOST) --port $(PORT) $(ARGS)
 
 test: setup-dev
-	$(BIN)/python -m pytest -n $(TESTERS) --dist worksteal $(ARGS)
+	$(BIN)/python -m pytest -n $(TESTERS) --dist worksteal -m "not chaos and not slow" $(ARGS)
+
+# Everything with everything (every hostile text in every field, every page as every role), and what kills processes
+# and fails providers at a reduced size: minutes of it, the latter best alone on the machine.
+slow: setup-dev
+	$(BIN)/python -m pytest -n $(TESTERS) --dist worksteal -m slow $(ARGS)
+	$(BIN)/python -m pytest -m chaos $(ARGS)
 
 check: lint test
 

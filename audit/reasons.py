@@ -94,6 +94,7 @@ REASONS: Mapping[str, str] = {
     "hopeless": "trying again would change nothing",
     # Housekeeping
     "requested": "somebody asked for it",
+    "demonstration_over": "the demonstration was removed",
     "rotated": "another took its place",
     "compromised": "it may be in the wrong hands",
     "no_longer_needed": "nobody needs it any more",

@@ -219,7 +219,7 @@ def _person(workspace_id: Any, agent_id: Any, actor: Any) -> Person:
         ],
         actor=actor,
     )
-    subject = subject_get_or_create(workspace_id=workspace_id, external_id=person.user_id)
+    subject = subject_get_or_create(workspace_id=workspace_id, external_id=person.user_id, actor=actor)
     known, waiting = (
         facts_record(
             subject=subject,

@@ -1,4 +1,5 @@
-"""How fast the console's lists are when the hub is full: 100,000 facts of 2,000 people, 1,000,000 entries of the log.
+"""How fast the console's lists are when the hub is full: 100,000 facts of 2,000 people, 1,000,000 entries of the log,
+100,000 surfacings.
 
     python -m benchmarks.console [--small]
 
@@ -47,20 +48,43 @@ def main() -> None:
 EACH = 50  # facts of a person
 
 # As the hub's own ids: the time first, so that their order is the order of writing.
-ENTRIES = """
+ID_OF = (
+    "(lpad(to_hex((extract(epoch from {at}) * 1000)::bigint), 12, '0') || '7' || substr(md5({n}), 1, 3)"
+    " || '8' || substr(md5({n}), 5, 15))::uuid"
+)
+ENTRIES = f"""
 insert into audit_entry (id, workspace_id, at, actor_kind, actor_id, credential, action, object_kind, object_id,
   subject_id, request_id, outcome, reason, data, schema, leaf)
-select (lpad(to_hex((extract(epoch from at) * 1000)::bigint), 12, '0') || '7' || substr(md5(n::text), 1, 3)
-    || '8' || substr(md5(n::text), 5, 15))::uuid,
+select {ID_OF.format(at="at", n="n::text")},
   %(workspace)s, at, 'agent', 'agent-' || n %% 10, '',
   case when n %% 997 = 0 then 'fact.corrected' when n %% 499 = 0 then 'key.created'
     when n %% 3 = 0 then 'turns.recorded' else 'memory.surfaced' end,
-  'recall', md5(n::text), person, md5('r' || n), case when n %% 2000 = 0 then 'denied' else 'ok' end, '', '{}', 1,
+  'recall', md5(n::text), person, md5('r' || n), case when n %% 2000 = 0 then 'denied' else 'ok' end, '', '{{}}', 1,
   sha256(n::text::bytea)
 from (
   select e as n, p.id as person, now() - interval '100 days' * (%(entries)s - e) / %(entries)s as at
   from generate_series(1, %(entries)s::int) e join person p on p.n = 1 + e %% %(people)s) made
-"""
+"""  # noqa: S608 - ours
+# A surfacing of each fact, spread over the same days, one in ten of what was given cited.
+RECALLS = f"""
+insert into facts_recall (id, workspace_id, subject_id, session_external_id, agent_id, kind, message, settings,
+  degraded, block, item_count, candidates, elapsed_ms, at)
+select {ID_OF.format(at="made.at", n="made.at || made.version::text")}, %(workspace)s, subject, 'session-' || n,
+  agent.id, 'working_memory', 'What is it?', '{{"top_k": 5, "score_threshold": 0.25}}',
+  case when n %% 500 = 0 then array['embedder'] else '{{}}' end, '', 1,
+  jsonb_build_array(
+    jsonb_build_object('kind', 'fact', 'id', version, 'score', 0.9, 'scores', '{{}}'::jsonb),
+    jsonb_build_object('kind', 'fact', 'id', fact, 'score', random(), 'scores', '{{}}'::jsonb)),
+  12, at
+from (select *, now() - interval '100 days' * random() as at from known) made,
+  (select id from access_agent where workspace_id = %(workspace)s limit 1) agent
+"""  # noqa: S608 - ours
+RECALLED = f"""
+insert into facts_recalleditem (id, workspace_id, recall_id, version_id, rank, score, scores, status, cited_at)
+select {ID_OF.format(at="at", n="id::text")}, %(workspace)s, id, (candidates->0->>'id')::uuid, 1, 0.9, '{{}}',
+  'current', case when random() < 0.1 then at end
+from facts_recall
+"""  # noqa: S608 - ours
 FILL = (
     "create temp table person as select gen_random_uuid() as id, n from generate_series(1, %(people)s) n",
     """insert into memory_sessions_subject (id, workspace_id, external_id, created_at, last_handle)
@@ -78,6 +102,8 @@ FILL = (
        select version, %(workspace)s, fact, 1, 'Something about word ' || handle || ' of somebody', '', '{}', 1,
          'user', '', '', '', '[]', now(), now(), case when handle = 1 then 'quarantined' else 'current' end, now()
        from known""",
+    RECALLS,
+    RECALLED,
     # One entry in two thousand is refused, most are of two actions: as skewed as a real log.
     ENTRIES,
 )
@@ -123,6 +149,15 @@ def lists(client: httpx.Client) -> list[tuple[str, str]]:
         ("subjects", "/w/default/subjects/"),
         ("subjects, searched", "/w/default/subjects/?q=person-77"),
         ("going to a person", "/w/default/jump/?q=person-77"),
+        ("facts", "/w/default/facts/"),
+        ("facts, of a type and age", "/w/default/facts/?type=goal&age=day&confidence=high"),
+        ("facts, about nothing", "/w/default/facts/?about=nothing"),
+        ("facts, waiting", "/w/default/facts/?status=quarantined"),
+        ("surfacings", "/w/default/surfacings/"),
+        ("surfacings, one person", "/w/default/surfacings/?subject=person-77"),
+        ("surfacings, degraded", "/w/default/surfacings/?state=degraded"),
+        ("surfacings, cited", "/w/default/surfacings/?state=cited"),
+        ("retrieval quality", "/w/default/quality/?threshold=0.65"),
         ("review", "/w/default/review/"),
         ("overview", "/w/default/"),
         ("audit log", "/w/default/audit/"),
@@ -139,7 +174,8 @@ def lists(client: httpx.Client) -> list[tuple[str, str]]:
     return found + [
         (f"{name}, {PAGES} pages on", far)
         for name, address in found
-        if name in ("subjects", "audit log", "audit log, one person", "audit log, refused", "review")
+        if name
+        in ("subjects", "facts", "surfacings", "audit log", "audit log, one person", "audit log, refused", "review")
         and (far := further(client, address)) != address
     ]
 

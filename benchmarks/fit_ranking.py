@@ -182,7 +182,7 @@ def load(subject: EvaluationSubject, workspace: Any, agent: Any, actor: Any, cac
                 actor=actor,
             )
             rows |= {str(turn.client_id): turn for turn in recorded.turns}
-        person = subject_get_or_create(workspace_id=workspace.id, external_id=subject.user_id)
+        person = subject_get_or_create(workspace_id=workspace.id, external_id=subject.user_id, actor=actor)
         facts_record(
             subject=person,
             facts=[

@@ -1,13 +1,10 @@
 """What can go wrong when facts are written. `field` names the input at fault, `message` says what to do."""
 
+from memoryhub.core.errors import InputError
 
-class FactError(Exception):
+
+class FactError(InputError):
     """Base of this app's errors."""
-
-    def __init__(self, field: str, message: str) -> None:
-        super().__init__(message)
-        self.field = field
-        self.message = message
 
 
 class UnknownFact(FactError):

@@ -353,11 +353,22 @@ def _sessions(items: QuerySet[RecalledItem]) -> list[ShownTo]:
     return sorted(found, key=lambda one: one.agent_name)
 
 
-def recalls_of_session(*, subject_id: UUID, session_external_id: str, limit: int) -> list[Recall]:
-    """What was surfaced in a session, in the order it was, with the facts of it."""
+def recalls_of_session(
+    *,
+    subject_id: UUID,
+    session_external_id: str,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    limit: int,
+) -> list[Recall]:
+    """What was surfaced in a session after `since` and up to `until`, in the order it was; the last `limit`."""
+    found = Recall.objects.filter(subject_id=subject_id, session_external_id=session_external_id)
+    if since:
+        found = found.filter(at__gt=since)
+    if until:
+        found = found.filter(at__lte=until)
     found = (
-        Recall.objects.filter(subject_id=subject_id, session_external_id=session_external_id)
-        .exclude(kind=RecallKind.PREVIEW)
+        found.exclude(kind=RecallKind.PREVIEW)
         .select_related("agent")
         .defer("block", "candidates", "settings")
         .order_by("-at", "-id")[:limit]

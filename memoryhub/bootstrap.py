@@ -1,4 +1,4 @@
-"""What a hub needs before its first request: a workspace, an administrator, an agent with a key, some memory to see."""
+"""What a hub needs before its first request: a workspace, an administrator, an agent with a key; a demonstration."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ from audit.actors import Actor
 from memoryhub.access.models import Role, Scope, User, Workspace
 from memoryhub.access.people import user_create
 from memoryhub.access.services import agent_get_or_create, key_create, workspace_create
-from memoryhub.demo.loading import load_demo
+from memoryhub.demo.workspace import demo_workspace_create
 
 DEFAULT_WORKSPACE = "default"
 FIRST_AGENT = "assistant"
@@ -37,10 +37,10 @@ def bootstrap(*, demo: bool = True) -> FirstCredentials | None:
             return None
         workspace = workspace_create(slug=DEFAULT_WORKSPACE, name="Default", actor=actor)
         username = FIRST_ADMINISTRATOR
-        _, password = user_create(username=username, actor=actor, workspace=workspace, role=Role.ADMIN)
+        user, password = user_create(username=username, actor=actor, workspace=workspace, role=Role.ADMIN)
         User.objects.filter(username=username).update(is_superuser=True, is_staff=True)
         agent = agent_get_or_create(workspace_id=workspace.id, name=FIRST_AGENT, actor=actor)
         key = key_create(agent=agent, actor=actor, scopes=list(Scope))
         if demo:
-            load_demo(agent=agent, actor=actor)
+            demo_workspace_create(user=user, actor=actor)
     return FirstCredentials(username, password, key.secret)

@@ -256,7 +256,7 @@ def _write_run(run: Sequence[Line], agent: Agent, actor: Actor, approved: bool) 
                 policy=policy_of(agent.workspace_id),
             )
             return recorded.recorded, 0, recorded.duplicates
-        subject = subject_get_or_create(workspace_id=agent.workspace_id, external_id=user_id)
+        subject = subject_get_or_create(workspace_id=agent.workspace_id, external_id=user_id, actor=actor)
         inputs = [_fact(agent, user_id, line) for line in run]
         facts_record(
             subject=subject,

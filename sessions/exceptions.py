@@ -1,13 +1,10 @@
 """What can go wrong when a conversation is recorded."""
 
+from memoryhub.core.errors import InputError
 
-class RecordingError(Exception):
-    """Base of this app's errors. `field` names the input at fault, `message` says what to do."""
 
-    def __init__(self, field: str, message: str) -> None:
-        super().__init__(message)
-        self.field = field
-        self.message = message
+class RecordingError(InputError):
+    """Base of this app's errors."""
 
 
 class SessionOfAnother(RecordingError):

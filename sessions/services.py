@@ -94,13 +94,17 @@ class Recorded:
     extract_due_at: datetime | None = None
 
 
-def subject_get_or_create(*, workspace_id: UUID, external_id: str) -> Subject:
-    """The subject that the caller calls `external_id`, made when new; safe under concurrent callers."""
+def subject_get_or_create(*, workspace_id: UUID, external_id: str, actor: Actor) -> Subject:
+    """The subject that the caller calls `external_id`, made (and told so in the log) when new, once for all callers."""
     known = Subject.objects.filter(workspace_id=workspace_id, external_id=external_id).first()
     if known:
         return known
-    Subject.objects.bulk_create([Subject(workspace_id=workspace_id, external_id=external_id)], ignore_conflicts=True)
-    return Subject.objects.get(workspace_id=workspace_id, external_id=external_id)
+    new = Subject(workspace_id=workspace_id, external_id=external_id)
+    Subject.objects.bulk_create([new], ignore_conflicts=True)
+    subject = Subject.objects.get(workspace_id=workspace_id, external_id=external_id)
+    if subject.id == new.id:
+        record(actor, "subject.created", subject, subject=subject, commit={"external_id": external_id})
+    return subject
 
 
 def _known_subject(workspace_id: UUID, external_id: str) -> Subject | None:
@@ -145,7 +149,7 @@ def turns_record(
         known_since=subject.created_at if subject else None,
         dated=[turn.occurred_at for turn in turns if turn.occurred_at],
     )
-    subject = subject or subject_get_or_create(workspace_id=workspace_id, external_id=user_id)
+    subject = subject or subject_get_or_create(workspace_id=workspace_id, external_id=user_id, actor=actor)
     if subject.recording_paused_at:
         record(actor, "turns.recorded", subject, subject=subject.id, reason="recording_paused", data={"recorded": 0})
         return Recorded(session_id=session_id, turns=(), recorded=0, duplicates=0, paused=True)

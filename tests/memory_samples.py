@@ -57,7 +57,7 @@ def learn(agent: Agent, content: str, *, user: str = "alice", **fact: object) ->
     """Write one fact, by default about an entity and attribute that tell it apart from none."""
     given = {"type": FactType.CONSTRAINT, "entity": "shop", "attribute": "cloud"} | fact
     with in_workspace(agent.workspace_id):
-        subject = subject_get_or_create(workspace_id=agent.workspace_id, external_id=user)
+        subject = subject_get_or_create(workspace_id=agent.workspace_id, external_id=user, actor=Actor.agent(agent.id))
         [written] = facts_record(
             subject=subject,
             facts=[FactInput(content=content, **given)],  # type: ignore[arg-type]

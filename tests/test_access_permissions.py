@@ -13,6 +13,7 @@ from memoryhub.management.commands.permission_tables import TABLES, with_table
 ROOT = Path(__file__).resolve().parent.parent
 WITHOUT_CONTENT = {Role.VIEWER, Role.AUDITOR}
 ONLY_LOOKS = {
+    Permission.REQUESTS_VIEW,
     Permission.METADATA_VIEW,
     Permission.EXTRACTIONS_VIEW,
     Permission.REQUESTS_VIEW,

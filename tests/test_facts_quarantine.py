@@ -36,7 +36,7 @@ def extract(agent: Agent, content: str, turn: Turn, *, user: str = "alice", **fa
     """Write a fact as the hub's extractor does."""
     given = {"type": FactType.CONSTRAINT, "entity": "shop", "attribute": "cloud"} | fact
     with in_workspace(agent.workspace_id):
-        subject = subject_get_or_create(workspace_id=agent.workspace_id, external_id=user)
+        subject = subject_get_or_create(workspace_id=agent.workspace_id, external_id=user, actor=Actor.agent(agent.id))
         [written] = facts_record(
             subject=subject,
             facts=[FactInput(content=content, turn=turn, **given)],  # type: ignore[arg-type]

@@ -38,7 +38,9 @@ def thief(agent: Agent) -> Actor:
 def plant(agent: Agent, content: str, **fact: object) -> FactVersion:
     given = {"type": FactType.CONSTRAINT, "entity": "shop", "attribute": "cloud"} | fact
     with in_workspace(agent.workspace_id):
-        subject = subject_get_or_create(workspace_id=agent.workspace_id, external_id="alice")
+        subject = subject_get_or_create(
+            workspace_id=agent.workspace_id, external_id="alice", actor=Actor.agent(agent.id)
+        )
         [written] = facts_record(
             subject=subject,
             facts=[FactInput(content=content, **given)],  # type: ignore[arg-type]

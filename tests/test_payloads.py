@@ -35,6 +35,10 @@ from payloads import BY_CLASS, PAYLOADS, packed
 from test_access_walk import ADDRESSES, BODIES, OPERATIONS, PAGES, QUERIES, Tenant, _tenant
 
 from audit.actors import Actor
+from audit.registry import Scope as Part
+from audit.requests.models import Channel, DataRequest, Identity
+from audit.requests.services import Rules, request_receive
+from audit.requests.states import RequestType
 from facts.block import CLOSE, OPEN, BlockFact, BlockTurn, build_block
 from facts.decision import attribute_key
 from facts.models import Extraction, ExtractionState, Fact, FactType, FactVersion, Source
@@ -52,7 +56,7 @@ from sessions.models import Session, TurnRole
 from sessions.services import subject_get_or_create
 
 # The worlds are filled once, by thousands of requests, before the first test.
-pytestmark = pytest.mark.timeout(900)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 ACTOR = Actor.command("tests")
 ENOUGH = 6
 """Pages of one kind that are looked at."""
@@ -81,9 +85,11 @@ REFERENCES = {
     ("subject-tokens", "session_id"),
     ("erasure-plan", "session_id"),
     ("subject-erasures", "confirm"),
+    ("subject-requests", "session_id"),
+    ("subject-holds", "session_id"),
 }
 # Buttons that stand in a page only after something else, and send no text.
-ONLY_FOR_SOME = {"session-release", "subject-hide"}
+ONLY_FOR_SOME = {"session-release", "subject-hide", "demo-open", "demo-remove"}
 
 # What a field goes with that is not in every body.
 GOES_WITH = {"review-approve": {"content": "Really red"}}
@@ -220,7 +226,28 @@ def _targets(world: World, agent: Agent, name: str, count: int) -> list[dict[str
                     f"/api/v1/facts/{one.fact_id}/stale", {"reason": "wrong"}, content_type="application/json"
                 )
         return [{"fact_id": str(one.fact_id), "version": "1"} for one in made]
+    if name in ("request-steps", "request-extend"):
+        return [{"request_id": str(one.id)} for one in _requests(agent, count)]
     return [{}] * count
+
+
+def _requests(agent: Agent, count: int) -> list[DataRequest]:
+    """Requests of a person, each of which can be decided once."""
+    with in_workspace(agent.workspace_id):
+        subject = subject_get_or_create(workspace_id=agent.workspace_id, external_id="asks a lot", actor=ACTOR)
+        return [
+            request_receive(
+                workspace_id=agent.workspace_id,
+                scope=Part(subject.id),
+                type_=RequestType.ACCESS,
+                received_at=timezone.now(),
+                channel=Channel.EMAIL,
+                identity=Identity.UNVERIFIED,
+                actor=ACTOR,
+                rules=Rules(),
+            )
+            for _ in range(count)
+        ]
 
 
 def _facts(agent: Agent, about: str, count: int, role: TurnRole) -> list[FactVersion]:
@@ -228,7 +255,7 @@ def _facts(agent: Agent, about: str, count: int, role: TurnRole) -> list[FactVer
     user = f"person of {about}"
     [turn] = say(agent, "Red", session=f"session of {about}", user=user, role=role).turns
     with in_workspace(agent.workspace_id):
-        subject = subject_get_or_create(workspace_id=agent.workspace_id, external_id=user)
+        subject = subject_get_or_create(workspace_id=agent.workspace_id, external_id=user, actor=Actor.agent(agent.id))
         return [
             written.version
             for start in range(0, count, 100)
@@ -632,7 +659,9 @@ def test_blocks_stay_parseable_whatever_is_remembered(hostile: World) -> None:
         for text in texts[:8]:
             say(agent, "Said", session=f"{user} before", user=user, name=text[:256])
         with in_workspace(agent.workspace_id):
-            subject = subject_get_or_create(workspace_id=agent.workspace_id, external_id=user)
+            subject = subject_get_or_create(
+                workspace_id=agent.workspace_id, external_id=user, actor=Actor.agent(agent.id)
+            )
             written = facts_record(
                 subject=subject,
                 facts=[

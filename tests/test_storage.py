@@ -12,6 +12,8 @@ import pytest
 
 from memoryhub.core.postgres import OWNER, EmbeddedPostgres
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parent.parent
 CANARY = "purge-canary-48151623"
 

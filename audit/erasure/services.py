@@ -29,6 +29,7 @@ from audit.registry import Part, Scope
 from audit.requests.holds import in_force, lock_person
 from audit.requests.services import erasure_moved
 from audit.services import record
+from memoryhub.core.errors import InputError
 from memoryhub.core.ids import uuid7
 from memoryhub.core.search.models import Vector
 from memoryhub.core.tenancy import in_workspace
@@ -46,13 +47,8 @@ MOST_LEFT = 200
 ENDS = {"subject": "subject.erased", "session": "session.erased", "period": "memory.erased", "fact": "fact.erased"}
 
 
-class ErasureError(Exception):
-    """Base of what can go wrong here. `field` names the input at fault, `message` says what to do."""
-
-    def __init__(self, field: str, message: str) -> None:
-        super().__init__(message)
-        self.field = field
-        self.message = message
+class ErasureError(InputError):
+    """Base of what can go wrong here."""
 
 
 class NothingThere(ErasureError):

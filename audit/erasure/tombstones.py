@@ -7,18 +7,14 @@ from uuid import UUID
 from audit.erasure.key import digest_of, key_id
 from audit.erasure.models import Tombstone
 from audit.registry import Stone
+from memoryhub.core.errors import InputError
 
 USER, SESSION, PERIOD, FACT = "user", "session", "period", "fact"
 EVER = datetime.max.replace(tzinfo=UTC)
 
 
-class Erased(Exception):
-    """What is to be written was erased, or is of somebody who was. `field` names the input at fault."""
-
-    def __init__(self, field: str, message: str) -> None:
-        super().__init__(message)
-        self.field = field
-        self.message = message
+class Erased(InputError):
+    """What is to be written was erased, or is of somebody who was."""
 
 
 def of_user(workspace_id: UUID, user_id: str) -> bytes:

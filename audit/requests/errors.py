@@ -2,14 +2,11 @@
 
 from collections.abc import Mapping
 
+from memoryhub.core.errors import InputError
 
-class RequestError(Exception):
-    """Base of what can go wrong here. `field` names the input at fault, `message` says what to do."""
 
-    def __init__(self, field: str, message: str) -> None:
-        super().__init__(message)
-        self.field = field
-        self.message = message
+class RequestError(InputError):
+    """Base of what can go wrong here."""
 
 
 class UnknownRequest(RequestError):

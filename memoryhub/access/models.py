@@ -65,6 +65,7 @@ class Workspace(models.Model):
         max_length=32, default="english", help_text="How words are cut and stemmed for keyword search."
     )
     policy = models.JSONField(default=dict, blank=True, help_text="What differs from the defaults: see policy.py.")
+    is_demo = models.BooleanField(default=False, help_text="Holds the demonstration, and can be removed as a whole.")
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
     def __str__(self) -> str:

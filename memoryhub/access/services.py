@@ -61,8 +61,10 @@ class NewToken:
         return sorted(self.token.scopes)
 
 
-def workspace_create(*, slug: str, name: str, actor: Actor, text_config: str = "english") -> Workspace:
-    workspace = Workspace(slug=slug, name=name, text_config=text_config)
+def workspace_create(
+    *, slug: str, name: str, actor: Actor, text_config: str = "english", is_demo: bool = False
+) -> Workspace:
+    workspace = Workspace(slug=slug, name=name, text_config=text_config, is_demo=is_demo)
     workspace.full_clean()
     with transaction.atomic():
         workspace.save(force_insert=True)

@@ -23,7 +23,6 @@ from audit.erasure.services import AlreadyErasing, ErasureError, OnHold
 from audit.erasure.tombstones import Erased
 from audit.requests.errors import ErasureRuns, NotNow, RequestError, SamePerson, Unacceptable
 from facts.exceptions import (
-    FactError,
     NotPossible,
     OwnWork,
     RecordingPaused,
@@ -32,9 +31,10 @@ from facts.exceptions import (
     UnknownFact,
     VersionConflict,
 )
+from memoryhub.core.errors import InputError
 from memoryhub.core.web import csp_nonce
 from memoryhub.erasing import NeedsRequest
-from sessions.exceptions import RecordingError, SessionOfAnother, TurnConflict, UnknownSession, UnknownSubject
+from sessions.exceptions import SessionOfAnother, TurnConflict, UnknownSession, UnknownSubject
 
 logger = logging.getLogger(__name__)
 
@@ -45,7 +45,7 @@ RETRY_SECONDS = 1
 Fields = Mapping[str, list[str]]
 
 # Domain errors, the most specific first.
-DOMAIN_ERRORS: tuple[tuple[type[RecordingError | FactError], int, str], ...] = (
+DOMAIN_ERRORS: tuple[tuple[type[InputError], int, str], ...] = (
     (UnknownSession, status.HTTP_404_NOT_FOUND, "not_found"),
     (UnknownSubject, status.HTTP_404_NOT_FOUND, "not_found"),
     (UnknownFact, status.HTTP_404_NOT_FOUND, "not_found"),
@@ -57,20 +57,17 @@ DOMAIN_ERRORS: tuple[tuple[type[RecordingError | FactError], int, str], ...] = (
     (NotPossible, status.HTTP_409_CONFLICT, "not_possible"),
     (OwnWork, status.HTTP_403_FORBIDDEN, "own_work"),
     (TooManyFacts, status.HTTP_429_TOO_MANY_REQUESTS, "too_many_facts"),
+    (Erased, status.HTTP_410_GONE, "erased"),
+    (AlreadyErasing, status.HTTP_409_CONFLICT, "erasing"),
+    (OnHold, status.HTTP_409_CONFLICT, "on_hold"),
+    (NeedsRequest, status.HTTP_409_CONFLICT, "needs_request"),
+    (Unacceptable, status.HTTP_400_BAD_REQUEST, "invalid"),
+    (NotNow, status.HTTP_409_CONFLICT, "not_now"),
+    (SamePerson, status.HTTP_409_CONFLICT, "same_person"),
+    (ErasureRuns, status.HTTP_409_CONFLICT, "erasing"),
+    (ErasureError, status.HTTP_404_NOT_FOUND, "not_found"),
+    (RequestError, status.HTTP_404_NOT_FOUND, "not_found"),
 )
-
-# What is not here is something that is not there.
-ERASURE_ERRORS: Mapping[type[Exception], tuple[int, str]] = {
-    AlreadyErasing: (status.HTTP_409_CONFLICT, "erasing"),
-    OnHold: (status.HTTP_409_CONFLICT, "on_hold"),
-    NeedsRequest: (status.HTTP_409_CONFLICT, "needs_request"),
-}
-REQUEST_ERRORS: Mapping[type[Exception], tuple[int, str]] = {
-    Unacceptable: (status.HTTP_400_BAD_REQUEST, "invalid"),
-    NotNow: (status.HTTP_409_CONFLICT, "not_now"),
-    SamePerson: (status.HTTP_409_CONFLICT, "same_person"),
-    ErasureRuns: (status.HTTP_409_CONFLICT, "erasing"),
-}
 
 # What DRF itself raises.
 FRAMEWORK_CODES = {
@@ -147,19 +144,13 @@ def error_body(code: str, message: str, fields: Fields | None = None) -> dict[st
 
 def exception_handler(exc: Exception, context: Mapping[str, Any]) -> Response | None:
     """The answer to an exception raised while a request was served; None for a defect of ours, which becomes a 500."""
-    if isinstance(exc, RecordingError | FactError):
+    if isinstance(exc, InputError):
         for kind, status_code, code in DOMAIN_ERRORS:
             if isinstance(exc, kind):
                 headers = {"Retry-After": str(_seconds_of_today())} if kind is TooManyFacts else None
                 body = error_body(code, exc.message, {exc.field: [exc.message]})
                 return Response(body, status=status_code, headers=headers)
         return None
-    if isinstance(exc, ErasureError):
-        return _desk_error(exc, ERASURE_ERRORS)
-    if isinstance(exc, RequestError):
-        return _desk_error(exc, REQUEST_ERRORS)
-    if isinstance(exc, Erased):
-        return Response(error_body("erased", exc.message, {exc.field: [exc.message]}), status=status.HTTP_410_GONE)
     if isinstance(exc, OperationalError | InterfaceError):
         # The class alone: a server's message may quote a row.
         logger.warning("database_unavailable", extra={"error": type(exc).__name__})
@@ -184,12 +175,6 @@ def exception_handler(exc: Exception, context: Mapping[str, Any]) -> Response | 
     if wait := getattr(exc, "wait", None):
         headers["Retry-After"] = str(int(wait))
     return Response(_body(exc), status=exc.status_code, headers=headers)
-
-
-def _desk_error(exc: ErasureError | RequestError, known: Mapping[type[Exception], tuple[int, str]]) -> Response:
-    missing = (status.HTTP_404_NOT_FOUND, "not_found")
-    status_code, code = known.get(type(exc), missing)
-    return Response(error_body(code, exc.message, {exc.field: [exc.message]}), status=status_code)
 
 
 def _seconds_of_today() -> int:

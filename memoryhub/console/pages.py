@@ -29,13 +29,17 @@ NAVIGATION: tuple[tuple[str, tuple[NavItem, ...]], ...] = (
         "Memory",
         (
             NavItem("subjects", "Subjects", "subject-list"),
+            NavItem("facts", "Facts", "fact-list"),
             NavItem("review", "Review", "review", Permission.MEMORY_REVIEW),
             NavItem("dead-letters", "Dead letters", "dead-letters", Permission.EXTRACTIONS_VIEW),
         ),
     ),
     (
         "What agents saw",
-        (NavItem("surfacings", "Surfacings", "recall-list"),),
+        (
+            NavItem("surfacings", "Surfacings", "recall-list"),
+            NavItem("quality", "Retrieval quality", "retrieval-quality"),
+        ),
     ),
     (
         "Governance",

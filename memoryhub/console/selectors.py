@@ -252,11 +252,15 @@ def sessions_of(subject: Subject) -> QuerySet[Session]:
 
 @dataclass(frozen=True)
 class TurnPage:
-    """Turns in order. `earlier` and `later` are the indexes that the neighbouring pages begin at, or None."""
+    """Turns in order. `earlier` and `later` are the indexes that the neighbouring pages begin at, or None.
+
+    `follows_at` is when the turn before the first one was recorded.
+    """
 
     turns: list[Turn]
     earlier: int | None
     later: int | None
+    follows_at: datetime | None
 
 
 def turn_page(session: Session, *, start: int = 0) -> TurnPage:
@@ -270,9 +274,10 @@ def turn_page(session: Session, *, start: int = 0) -> TurnPage:
     )
     later = turns[TURNS_SHOWN].index if len(turns) > TURNS_SHOWN else None
     before = list(
-        session.turns.filter(index__lt=start).order_by("-index").values_list("index", flat=True)[:TURNS_SHOWN]
+        session.turns.filter(index__lt=start).order_by("-index").values_list("index", "recorded_at")[:TURNS_SHOWN]
     )
-    return TurnPage(turns[:TURNS_SHOWN], min(before, default=None), later)
+    earlier, follows_at = (before[-1][0], before[0][1]) if before else (None, None)
+    return TurnPage(turns[:TURNS_SHOWN], earlier, later, follows_at)
 
 
 def actor_names(pairs: Iterable[tuple[str, str]]) -> dict[tuple[str, str], str]:

@@ -112,6 +112,12 @@ def bar(value: float) -> dict[str, Any]:
 
 
 @register.simple_tag
+def share(value: float | None) -> str:
+    """A share of 0 to 1 in percent; a dash where there is nothing to take one of."""
+    return "–" if value is None else f"{100 * value:.0f} %"
+
+
+@register.simple_tag
 def status(version_status: str) -> str:
     return format_html('<span class="pill {}">{}</span>', STATUS_TONE.get(version_status, ""), version_status)
 

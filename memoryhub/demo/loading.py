@@ -56,7 +56,7 @@ def _load_session(agent: Agent, actor: Actor, user_id: str, session: dict, began
         extract=False,
     )
     facts_record(
-        subject=subject_get_or_create(workspace_id=agent.workspace_id, external_id=user_id),
+        subject=subject_get_or_create(workspace_id=agent.workspace_id, external_id=user_id, actor=actor),
         facts=[
             FactInput(
                 type=FactType(fact["type"]),

@@ -29,5 +29,17 @@ document.addEventListener("click", async (event) => {
 
 // What a browser with passkeys can do.
 if (window.PublicKeyCredential) {
-  for (const one of document.querySelectorAll("[data-shown-with-script]")) one.hidden = false;
+  for (const one of document.querySelectorAll("[data-shown-with-passkeys]")) one.hidden = false;
+}
+
+// A slider that moves a number field of its form, and sends the form when it is let go of.
+for (const slider of document.querySelectorAll("input[data-slides]")) {
+  const field = document.getElementById(slider.dataset.slides);
+  const told = slider.form.querySelector(`output[for="${slider.id}"]`);
+  const tell = () => { told.value = Number(slider.value).toFixed(2); };
+  slider.closest("[hidden]").hidden = false;
+  tell();
+  field.addEventListener("input", () => { slider.value = field.value || 0; tell(); });
+  slider.addEventListener("input", () => { field.value = slider.value; tell(); });
+  slider.addEventListener("change", () => { if (slider.form.checkValidity()) slider.form.requestSubmit(); });
 }

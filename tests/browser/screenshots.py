@@ -25,7 +25,7 @@ from browser.crawling import crawl  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
 SIZES = {"1280": (1280, 800), "390": (390, 844)}
-BEST = {"overview": "overview", "audit": "audit-log", "subjects-id": "subject"}
+BEST = {"overview": "overview", "audit": "audit-log", "subjects-id": "subject", "surfacings-id": "surfacing"}
 """Pages that the README shows, and what their files are called there."""
 ASKED = ("Where should I send the invoice?", "What budget did we agree on?", "How do I like my answers?")
 
@@ -61,24 +61,40 @@ def _with_hub(data: Path, directory: Path) -> int:
             start_new_session=True,
         )
     try:
-        url, password, key = _announced(hub, log)
-        _ask(url, key)
+        url, password = _announced(hub, log)
+        _ask(url, _demo_key(data))
         return _pictures(url, password, directory)
     finally:
         hub.send_signal(signal.SIGTERM)
         hub.wait(30)
 
 
-def _announced(hub: "subprocess.Popen[bytes]", log: Path) -> tuple[str, str, str]:
-    """The address, the first administrator's password and the first key, once all three are told."""
+def _demo_key(data: Path) -> str:
+    """A key of the demonstration's agent."""
+    told = subprocess.run(
+        [sys.executable, "manage.py", "create_api_key", "--workspace", "demo", "--agent", "assistant"]
+        + ["--scopes", "memory:read", "subjects:manage"],
+        cwd=ROOT,
+        env=os.environ | {"MEMORYHUB_DATA_DIR": str(data)},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    found = re.search(r"\bmh_\S+", told)
+    assert found, told
+    return found[0]
+
+
+def _announced(hub: "subprocess.Popen[bytes]", log: Path) -> tuple[str, str]:
+    """The address and the first administrator's password, once both are told."""
     until = time.monotonic() + 120
     while time.monotonic() < until:
         told = log.read_text(errors="replace")
-        found = [re.search(pattern, told) for pattern in (r"http://[\d.]+:\d+", r"[Pp]assword:?\s+(\S+)", r"\bmh_\S+")]
+        found = [re.search(pattern, told) for pattern in (r"http://[\d.]+:\d+", r"[Pp]assword:?\s+(\S+)")]
         if all(found):
-            address, password, key = found
-            assert address and password and key
-            return address[0], password[1], key[0]
+            address, password = found
+            assert address and password
+            return address[0], password[1]
         if hub.poll() is not None:
             sys.exit(told)
         time.sleep(0.1)
@@ -105,8 +121,10 @@ def _pictures(url: str, password: str, directory: Path) -> int:
         page.get_by_label("Password").fill(password)
         page.get_by_role("button", name="Sign in", exact=True).click()
         page.get_by_role("heading", name="Overview").wait_for()
+        taken += _picture(page, directory, "first-run")
+        page.goto("/w/demo/")
         for link, answer in crawl(page, start=page.url):
-            if answer is not None:
+            if answer is not None and not page.url.startswith(f"{url}/w/default/"):
                 taken += _picture(page, directory, link.name)
         browser.close()
     return taken

@@ -17,7 +17,7 @@ from memoryhub.access.models import Agent, Role, Workspace
 from memoryhub.access.people import user_create
 from sessions.models import TurnRole
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.browser, pytest.mark.timeout(300)]
 
 AXE = (Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text(encoding="utf-8")
 FOUND = """async () => {

@@ -250,7 +250,7 @@ def _write(caller: Caller, stated: Sequence[dict[str, Any]], *, several: bool) -
     written: dict[int, Written] = {}
     # In one order for everybody: two requests about the same people do not wait for each other.
     for user_id in sorted(positions):
-        subject = subject_get_or_create(workspace_id=caller.workspace_id, external_id=user_id)
+        subject = subject_get_or_create(workspace_id=caller.workspace_id, external_id=user_id, actor=caller.actor)
         places = [f"facts[{position}]." if several else "" for position in positions[user_id]]
         inputs = [
             _fact_input(caller, subject, stated[position], place)

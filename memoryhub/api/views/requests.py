@@ -366,6 +366,7 @@ class RequestExtend(DeskView):
         description="Once, for a reason that the person is told within the first month (GDPR article 12(3)).",
         request=RequestExtendIn,
         responses={200: RequestDetailOut, **errors(404, 409, because=UNKNOWN | NOT_NOW)},
+        examples=[examples.REQUEST_EXTEND],
         tags=["Requests"],
     )
     def post(self, request: Request, request_id: UUID) -> Response:
@@ -416,6 +417,7 @@ class SubjectHolds(DeskView):
         ),
         request=HoldIn,
         responses={201: HoldOut, **errors(404, 409, because=UNKNOWN | {409: "An erasure is under way."})},
+        examples=[examples.HOLD],
         tags=["Requests"],
     )
     def post(self, request: Request, subject_id: UUID) -> Response:

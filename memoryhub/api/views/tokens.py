@@ -87,7 +87,7 @@ def _make(caller: Caller, body: dict[str, Any]) -> NewToken:
 
 def _subject(caller: Caller, user_id: str) -> Subject:
     if caller.scopes & {Scope.TURNS_WRITE, Scope.FACTS_WRITE}:
-        return subject_get_or_create(workspace_id=caller.workspace_id, external_id=user_id)
+        return subject_get_or_create(workspace_id=caller.workspace_id, external_id=user_id, actor=caller.actor)
     subject = Subject.objects.filter(workspace_id=caller.workspace_id, external_id=user_id).first()
     if subject is None:
         raise UnknownSubject("user_id", "There is no such person.")

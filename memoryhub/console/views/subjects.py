@@ -1,5 +1,10 @@
-"""Finding a person, and what is known of them: facts, sessions, and what an agent sees now."""
+"""Finding a person, and what is known of them: facts, sessions, and what an agent sees now.
 
+The tabs about what happened are in subject_log.py.
+"""
+
+from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -12,8 +17,9 @@ from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from audit.services import record
-from facts.models import Fact, FactVersion, RecallKind
+from facts.models import Fact, FactVersion, Recall, RecalledItem, RecallKind
 from facts.retrieval.results import FactHit
+from facts.surfacings import facts_surfaced, recalls_of_session
 from facts.working_memory import MemoryRequest, Viewpoint, WorkingMemory, working_memory
 from memoryhub.access.models import Agent, MemoryMode, Workspace
 from memoryhub.access.permissions import Permission
@@ -25,6 +31,7 @@ from memoryhub.console.reveal import LASTS, RevealForm, hidden_page, hide_from, 
 from memoryhub.console.scores import ScorePart, score_parts
 from memoryhub.console.selectors import (
     SubjectPage,
+    TurnPage,
     facts_of,
     sessions_of,
     shown_fact,
@@ -32,13 +39,15 @@ from memoryhub.console.selectors import (
     subject_summary,
     turn_page,
 )
-from memoryhub.console.transcript import parts_of
+from memoryhub.console.transcript import Part, parts_of
 from memoryhub.core.tenancy import in_workspace
-from sessions.models import Session, Subject
+from sessions.models import Session, Subject, Turn
 
 FACTS_SHOWN = 50
 SESSIONS_SHOWN = 50
 ALWAYS_SHOWN = 6
+SURFACINGS_SHOWN = 200
+"""Of one page of a session."""
 
 
 @require_GET
@@ -68,14 +77,14 @@ def subject_list(request: ConsoleRequest, workspace: Workspace) -> HttpResponse:
 @require_GET
 @permission_required(Permission.CONTENT_VIEW)
 def subject_facts(request: ConsoleRequest, workspace: Workspace, subject_id: UUID) -> HttpResponse:
-    subject = _subject(workspace, subject_id)
+    subject = subject_in(workspace, subject_id)
     form = FactFilter(request.GET)
     wanted = form.cleaned_data if form.is_valid() else {}
     facts = facts_of(subject, **wanted) if wanted else Fact.objects.none()
     shown = Paginator(facts, FACTS_SHOWN).get_page(request.GET.get("page"))
     rows = [shown_fact(fact) for fact in shown]
     record(actor_of(request), "memory.viewed", subject, subject=subject, data={"what": "facts", "facts": len(rows)})
-    return _subject_page(
+    return subject_page_of(
         request,
         workspace,
         subject,
@@ -95,17 +104,17 @@ def subject_facts(request: ConsoleRequest, workspace: Workspace, subject_id: UUI
 @require_GET
 @permission_required(Permission.METADATA_VIEW)
 def subject_sessions(request: ConsoleRequest, workspace: Workspace, subject_id: UUID) -> HttpResponse:
-    subject = _subject(workspace, subject_id)
+    subject = subject_in(workspace, subject_id)
     shown = Paginator(sessions_of(subject), SESSIONS_SHOWN).get_page(request.GET.get("page"))
     record(actor_of(request), "subject.viewed", subject, subject=subject, data={"what": "sessions"})
-    return _subject_page(request, workspace, subject, "sessions", "sessions/session_list.html", {"page": shown})
+    return subject_page_of(request, workspace, subject, "sessions", "sessions/session_list.html", {"page": shown})
 
 
 @require_POST
 @permission_required(Permission.CONTENT_REVEAL)
 def subject_reveal(request: ConsoleRequest, workspace: Workspace, subject_id: UUID) -> HttpResponse:
     """Show this person's content for a while, to somebody who said why."""
-    subject = _subject(workspace, subject_id)
+    subject = subject_in(workspace, subject_id)
     form = RevealForm(request.POST)
     if not form.is_valid():
         return hidden_page(request, workspace, subject, form)
@@ -129,11 +138,28 @@ def subject_reveal(request: ConsoleRequest, workspace: Workspace, subject_id: UU
 @permission_required(Permission.CONTENT_REVEAL)
 def subject_hide(request: ConsoleRequest, workspace: Workspace, subject_id: UUID) -> HttpResponse:
     """End the showing before its time is over."""
-    subject = _subject(workspace, subject_id)
+    subject = subject_in(workspace, subject_id)
     hide_from(request, subject.id)
     response = redirect(reverse("subject-facts", args=[workspace.slug, subject.id]))
     response.status_code = 303
     return response
+
+
+@dataclass(frozen=True)
+class Surfaced:
+    """What an agent was given in the session, with the facts of it in their order."""
+
+    recall: Recall
+    items: list[RecalledItem]
+
+
+@dataclass(frozen=True)
+class Said:
+    """A turn of the transcript, and what was surfaced before it and after the one above."""
+
+    turn: Turn
+    parts: Sequence[Part]
+    before: list[Surfaced]
 
 
 @dataclass(frozen=True)
@@ -176,13 +202,13 @@ class Preview:
 def subject_preview(request: ConsoleRequest, workspace: Workspace, subject_id: UUID) -> HttpResponse:
     """The block for a message typed in, as an agent would get it. POST, so that the message is in no address."""
     with in_workspace(workspace.id):
-        subject = _subject(workspace, subject_id)
+        subject = subject_in(workspace, subject_id)
         form = PreviewForm(request.POST if request.method == "POST" else None, workspace_id=workspace.id)
         valid = form.is_valid()
     # Not in that transaction: the message is embedded before one opens.
     preview = _preview(request, workspace, subject, form.cleaned_data) if valid else None
     with in_workspace(workspace.id):
-        return _subject_page(
+        return subject_page_of(
             request,
             workspace,
             subject,
@@ -210,21 +236,49 @@ def session_detail(request: ConsoleRequest, workspace: Workspace, session_id: UU
         session=session,
         data={"what": "turns", "turns": len(turns.turns)},
     )
+    said, surfaced_after = _transcript(session, turns)
     context = {
         "session": session,
         "subject": session.subject,
         "turns": turns,
-        "transcript": [(turn, parts_of(turn)) for turn in turns.turns],
+        "transcript": said,
+        "surfaced_after": surfaced_after,
         "withheld": session.turns.filter(withheld_at__isnull=False).count(),
     }
     return page(request, workspace, "sessions/session_detail.html", context, section="subjects")
 
 
-def _subject(workspace: Workspace, subject_id: UUID) -> Subject:
+def _transcript(session: Session, page: TurnPage) -> tuple[list[Said], list[Surfaced]]:
+    """The page's turns in order, each with what was surfaced before it; and what was surfaced after the last turn.
+
+    By when each was recorded: what a turn says of its own time may be long before the hub knew it.
+    """
+    turns = page.turns
+    if not turns:
+        return [], []
+    recalls = recalls_of_session(
+        subject_id=session.subject_id,
+        session_external_id=session.external_id,
+        since=page.follows_at,
+        until=turns[-1].recorded_at if page.later is not None else None,
+        limit=SURFACINGS_SHOWN,
+    )
+    facts = facts_surfaced([one.id for one in recalls])
+    waiting = deque(Surfaced(one, facts.get(one.id, [])) for one in recalls)
+    said = []
+    for turn in turns:
+        before = []
+        while waiting and waiting[0].recall.at <= turn.recorded_at:
+            before.append(waiting.popleft())
+        said.append(Said(turn, parts_of(turn), before))
+    return said, list(waiting)
+
+
+def subject_in(workspace: Workspace, subject_id: UUID) -> Subject:
     return get_object_or_404(Subject, workspace_id=workspace.id, pk=subject_id)
 
 
-def _subject_page(
+def subject_page_of(
     request: ConsoleRequest,
     workspace: Workspace,
     subject: Subject,

@@ -55,7 +55,7 @@ class Command(BaseCommand):
         parser.add_argument("--host", default="127.0.0.1", help="address to listen on (127.0.0.1)")
         parser.add_argument("--port", type=int, default=8000, help="port to listen on; 0 picks a free one (8000)")
         parser.add_argument("--workers", type=int, default=settings.WEB_WORKERS, help="web processes (WEB_WORKERS)")
-        parser.add_argument("--no-demo", action="store_true", help="leave an empty database empty")
+        parser.add_argument("--no-demo", action="store_true", help="leave out the demonstration")
         parser.add_argument("--report-memory", action="store_true", help="print the memory in use when ready")
 
     def handle(self, *args: Any, **options: Any) -> None:
