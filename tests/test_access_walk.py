@@ -15,11 +15,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from io import BytesIO
 from itertools import count
 from types import ModuleType
 from typing import Any
 from urllib.parse import quote, urlencode
 from uuid import UUID, uuid4
+from zipfile import ZipFile
 
 import pytest
 from allauth.mfa.models import Authenticator
@@ -487,11 +489,14 @@ class Answer:
             # What was made just now: ids, receipts, times, secrets.
             told.pop("Content-Length", None)
         headers = tuple(sorted((name, self._without(value)) for name, value in told.items()))
-        return self.status, headers, self._without(self.body)
+        # A bundle holds the leaves and the signatures of a log that has grown since.
+        body = "" if told.get("Content-Type") == "application/zip" else self._without(self.body)
+        return self.status, headers, body
 
     def _without(self, text: str) -> str:
         if self.status < 400:
             text = re.sub(UUIDS, "<id>", text)
+            text = re.sub(r"\bmh2:<id>:[0-9a-f]{64}:[0-9a-f]+:[\w-]{86}", "<receipt>", text)
             text = re.sub(r"\b[0-9a-f]{64}\b|mht?_[\w.-]+|(?<=/invitations/)[\w-]+", "<made>", text)
             text = re.sub(r"[\w-]+:[\w-]{6}:[\w-]{43}", "<signed>", text)
             text = re.sub(r"\d{4}-\d\d-\d\d[T ][\d:.]+|\d{8}T\d{6}Z", "<time>", text)
@@ -520,6 +525,9 @@ def ask(client: Client, method: str, url: str, sent: Ids, **more: Any) -> Answer
     with undone():
         answer = client.generic(method, url, **more)
         content = b"".join(answer.streaming_content) if answer.streaming else answer.content  # type: ignore[attr-defined]
+        if content.startswith(b"PK"):
+            with ZipFile(BytesIO(content)) as packed:
+                content = b"\n".join(packed.read(name) for name in packed.namelist())
         headers = dict(answer.headers.items())
         denials: list[dict[str, Any]] = []
         if answer.status_code == 403:

@@ -35,7 +35,7 @@ def test_seeing_the_block_for_a_message(signed_in: Page) -> None:
     open_person(signed_in)
     signed_in.get_by_label("Message").fill("which budget limit do I have?")
     signed_in.get_by_text("Agent and settings").click()
-    signed_in.get_by_label("Threshold").fill("0")
+    signed_in.get_by_label("Threshold", exact=True).fill("0")
     signed_in.get_by_role("button", name="Show the block").click()
     block = signed_in.locator("pre.block")
     expect(block).to_contain_text("<working_memory>")
@@ -66,7 +66,7 @@ def test_correcting_a_fact_changes_what_an_agent_sees(signed_in: Page) -> None:
     signed_in.get_by_role("navigation", name="Where you are").get_by_role("link", name="cust_48213").click()
     signed_in.get_by_role("link", name="What an agent sees now").click()
     signed_in.get_by_label("Message").fill("which budget limit do I have?")
-    signed_in.get_by_label("Threshold").fill("0")
+    signed_in.get_by_label("Threshold", exact=True).fill("0")
     signed_in.get_by_role("button", name="Show the block").click()
     expect(signed_in.locator("pre.block")).to_contain_text("Budget is 650 EUR a month")
 

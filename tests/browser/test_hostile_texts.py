@@ -147,7 +147,7 @@ def test_nothing_runs(watched: Page, places: Places, troubles: list[str]) -> Non
 def test_what_is_previewed_and_refused_runs_nothing(watched: Page, places: Places, troubles: list[str]) -> None:
     watched.goto(f"{places.subject}preview/")
     watched.get_by_label("Message").fill(packed(4_000)[0])
-    watched.get_by_label("Threshold").fill("0")
+    watched.get_by_label("Threshold", exact=True).fill("0")
     watched.get_by_role("button", name="Preview").or_(watched.get_by_role("button", name="Show")).first.click()
     watched.wait_for_load_state("networkidle")
     assert_inert(watched, troubles)

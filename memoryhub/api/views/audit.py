@@ -105,6 +105,8 @@ class AuditExport(ApiView):
 class AuditBundle(ApiView):
     permissions: ClassVar = {"GET": Permission.AUDIT_EXPORT}
     modes = ANY_MODE
+    # It holds leaves of the whole log.
+    keys_only = True
     http_method_names = ["get"]
 
     @extend_schema(
@@ -133,6 +135,8 @@ class AuditBundle(ApiView):
 class ReceiptProof(ApiView):
     permissions: ClassVar = {"GET": Permission.AUDIT_READ}
     modes = ANY_MODE
+    # A leaf does not say whose it is.
+    keys_only = True
 
     @extend_schema(
         operation_id="prove_receipt",

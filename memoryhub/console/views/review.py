@@ -162,7 +162,9 @@ def review_list(request: ConsoleRequest, workspace: Workspace) -> HttpResponse:
     wanted = form.wanted() if valid else ReviewFilter()
     queue = review_queue(workspace.id, wanted) if valid else FactVersion.objects.none()
     after = form.cleaned_data.get("after")
-    rows = queue.filter(id__gt=after) if after else queue
+    # One that goes on after what is not here begins at the beginning.
+    going_on = after and FactVersion.objects.filter(workspace_id=workspace.id, pk=after).exists()
+    rows = queue.filter(id__gt=after) if going_on else queue
     found = list(rows.select_related("fact__subject", "agent", "session").order_by("id")[: SHOWN + 1])
     shown = found[:SHOWN]
     for subject_id, count in Counter(version.fact.subject_id for version in shown).items():
