@@ -459,7 +459,10 @@ def test_every_page_was_seen(walk: Walk) -> None:
     assert pages - {route for route, _ in walk.pages} == {
         "audit-export-csv",
         "audit-export-jsonl",
+        "disclosures-file",
         "erasure-file",
+        "register-json",
+        "register-table",
     }
 
 
