@@ -43,6 +43,7 @@ PLAN_SECONDS, ERASE_SECONDS = 2.0, 60.0
 MOST_PAGES = 250
 ENVIRONMENT = {"EXTRACTOR": "patterns", "EXTRACT_AFTER_IDLE_SECONDS": "86400", "LOG_LEVEL": "INFO"}
 UNRELATED = {
+    "audit_pending",
     "access_keyusage",
     "access_cache",
     "django_session",
@@ -53,7 +54,15 @@ UNRELATED = {
     "usersessions_usersession",
 }
 """Tables that change because somebody calls, signs in or works, whoever is erased."""
-NEW = ("audit_entry", "audit_erasure", "audit_tombstone", "facts_recall", "facts_recalleditem")
+NEW = (
+    "audit_entry",
+    "audit_sealed",
+    "audit_checkpoint",
+    "audit_erasure",
+    "audit_tombstone",
+    "facts_recall",
+    "facts_recalleditem",
+)
 
 
 @dataclass
