@@ -4,12 +4,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from django.db import connection
 from django.http import HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
 
+from audit.requests.selectors import Waiting
 from memoryhub.access.models import Workspace
 from memoryhub.access.permissions import Permission, role_may
+from memoryhub.console.desk import waiting_in
+from memoryhub.core.tenancy import in_workspace
 
 if TYPE_CHECKING:
     from memoryhub.console.access import ConsoleRequest
@@ -44,6 +48,8 @@ NAVIGATION: tuple[tuple[str, tuple[NavItem, ...]], ...] = (
     (
         "Governance",
         (
+            NavItem("requests", "Requests", "request-list", Permission.REQUESTS_VIEW),
+            NavItem("holds", "Legal holds", "hold-list", Permission.REQUESTS_VIEW),
             NavItem("erasures", "Erasures", "erasures", Permission.SUBJECTS_ERASE),
             NavItem("register", "Register", "register", Permission.RECORDS_VIEW),
             NavItem("retention", "Retention", "retention", Permission.RECORDS_VIEW),
@@ -93,6 +99,9 @@ def page(
     if request.htmx and request.htmx.target == PEEK:
         return render(request, template, {**around, **context, "peek": True}, status=status)
     around["navigation"] = navigation(workspace, role, section)
+    if role_may(role, Permission.REQUESTS_VIEW):
+        around["waiting_at"] = reverse("request-list", args=[workspace.slug])
+        around["waiting"] = context.get("waiting") or _waiting(workspace)
     around["other_workspaces"] = [one.workspace for one in request.memberships if one.workspace_id != workspace.id]
     return render(request, template, {**around, **context}, status=status)
 
@@ -110,3 +119,11 @@ def navigation(workspace: Workspace, role: str, section: str = "") -> list[tuple
             ]
         )
     ]
+
+
+def _waiting(workspace: Workspace) -> Waiting:
+    """The requests that have not ended, also for a view without a transaction of its own."""
+    if connection.in_atomic_block:
+        return waiting_in(workspace)
+    with in_workspace(workspace.id):
+        return waiting_in(workspace)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from uuid import UUID
 
 from django.db.models import (
@@ -21,6 +21,7 @@ from django.db.models import (
 )
 
 from audit.actors import ActorKind
+from audit.requests.selectors import RequestFilter, holds_on, requests_found
 from facts.models import Evidence, EvidenceKind, Fact, FactType, FactVersion, Recall, RecallKind, Status
 from memoryhub.access.models import Agent, User
 from sessions.models import Session, Subject, Turn
@@ -93,6 +94,14 @@ class SubjectSummary:
     sessions: int
     first_session_at: datetime | None
     last_surfaced: Recall | None
+    held: bool
+    """A legal hold keeps everything of theirs."""
+    held_sessions: frozenset[UUID]
+    open_requests: int
+
+    @property
+    def held_in_part(self) -> bool:
+        return bool(self.held_sessions)
 
 
 def subject_summary(subject: Subject) -> SubjectSummary:
@@ -109,12 +118,17 @@ def subject_summary(subject: Subject) -> SubjectSummary:
         .order_by("-at")
         .first()
     )
+    held = list(holds_on(workspace_id=subject.workspace_id, subject_id=subject.id).values_list("session_id", flat=True))
+    asked = RequestFilter(subject_id=subject.id)
     return SubjectSummary(
         facts=facts["all"],
         past_facts=facts["all"] - facts["standing"],
         sessions=sessions.count(),
         first_session_at=first,
         last_surfaced=surfaced,
+        held=None in held,
+        held_sessions=frozenset(one for one in held if one),
+        open_requests=requests_found(workspace_id=subject.workspace_id, wanted=asked, today=date.max).count(),
     )
 
 

@@ -13,6 +13,7 @@ from django.utils.safestring import SafeString, mark_safe
 
 from audit.actions import ACTIONS
 from audit.reasons import REASONS
+from audit.requests.states import RequestState, Step
 from facts.models import Status
 from memoryhub.console.extraction import CAUSES
 from memoryhub.core.text import visible as text_made_visible
@@ -28,6 +29,14 @@ STATUS_TONE: dict[str, str] = {
     Status.STALE: "warn",
     Status.QUARANTINED: "warn",
     Status.REJECTED: "bad",
+}
+STEP_DOES = {
+    Step.CONFIRM_IDENTITY: "It is the person",
+    Step.DOUBT_IDENTITY: "Doubt who asks",
+    Step.APPROVE: "Approve",
+    Step.COMPLETE: "It is complete",
+    Step.REFUSE: "Refuse",
+    Step.CANCEL: "Cancel the request",
 }
 OUTCOME_TONE = {"ok": "good", "denied": "bad", "failed": "bad", "degraded": "warn"}
 
@@ -137,6 +146,18 @@ def reason(code: str) -> str:
 def cause(code: str) -> str:
     """Why a window could not be read, in words."""
     return CAUSES.get(code, code)
+
+
+@register.filter
+def state_says(state: str) -> str:
+    """A request's state in words."""
+    return RequestState(state).label
+
+
+@register.filter
+def step_does(step: str) -> str:
+    """What a decision about a request is called on its button."""
+    return STEP_DOES[Step(step)]
 
 
 @register.filter

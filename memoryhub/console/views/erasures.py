@@ -120,7 +120,7 @@ def subject_erase(request: ConsoleRequest, workspace: Workspace, subject_id: UUI
                 if begun is not None:
                     return begun
             plan = _plan(request, workspace, subject, scope, asked)
-    context = {"subject": subject, "asked": asked, "form": form, "plan": plan, "stores": _told(plan) if plan else []}
+    context = {"subject": subject, "asked": asked, "form": form, "plan": plan, "stores": told(plan) if plan else []}
     bad = form.is_bound or asked.errors
     return page(
         request, workspace, "erasure/subject_erase.html", context, section="subjects", status=422 if bad else 200
@@ -145,7 +145,7 @@ def fact_erase(request: ConsoleRequest, workspace: Workspace, fact_id: UUID) -> 
         "subject": fact.subject,
         "form": form,
         "plan": plan,
-        "stores": _told(plan) if plan else [],
+        "stores": told(plan) if plan else [],
         "turns": plan.counts["sessions"].get("turn_redacted", 0) if plan else 0,
     }
     status = 422 if form.is_bound else 200
@@ -238,7 +238,7 @@ def _plan(
     return plan
 
 
-def _told(plan: Plan) -> list[tuple[str, list[tuple[str, int]]]]:
+def told(plan: Plan) -> list[tuple[str, list[tuple[str, int]]]]:
     """What would go, by store, in words; what there is none of is left out."""
     return [(store, _in_words(kinds)) for store, kinds in plan.counts.items() if any(kinds.values())]
 

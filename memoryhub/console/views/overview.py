@@ -5,14 +5,18 @@ from django.utils import timezone
 from django.views.decorators.http import require_GET
 from django_htmx.http import HttpResponseClientRefresh
 
+from audit.requests.selectors import pressing
 from facts.extraction.cost import daily_totals, today_and_before
 from memoryhub.access.models import Workspace
-from memoryhub.access.permissions import Permission
+from memoryhub.access.permissions import Permission, role_may
 from memoryhub.console import overview as figures
 from memoryhub.console.access import ConsoleRequest, permission_required
+from memoryhub.console.desk import rows_of, soon_in, waiting_in
 from memoryhub.console.extraction import extractor_now
 from memoryhub.console.pages import page, wants_part
 from sessions.models import Subject
+
+PRESSING_SHOWN = 5
 
 
 @require_GET
@@ -29,6 +33,9 @@ def overview(request: ConsoleRequest, workspace: Workspace) -> HttpResponse:
         "extractor": extractor_now(),
         "today": next(iter(daily_totals(workspace_id=workspace.id, since=today_and_before(1, now=now))), None),
     }
+    if role_may(request.membership.role, Permission.REQUESTS_VIEW):
+        urgent = pressing(workspace_id=workspace.id, soon=soon_in(workspace), limit=PRESSING_SHOWN)
+        context |= {"waiting": waiting_in(workspace), "pressing": rows_of(urgent, workspace) if urgent else []}
     if not wants_part(request):
         context |= {
             "chart": figures.chart(workspace_id=workspace.id, now=now),

@@ -16,13 +16,14 @@ from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
+from audit.requests.selectors import holds_on
 from audit.services import record
 from facts.models import Fact, FactVersion, Recall, RecalledItem, RecallKind
 from facts.retrieval.results import FactHit
 from facts.surfacings import facts_surfaced, recalls_of_session
 from facts.working_memory import MemoryRequest, Viewpoint, WorkingMemory, working_memory
 from memoryhub.access.models import Agent, MemoryMode, Workspace
-from memoryhub.access.permissions import Permission
+from memoryhub.access.permissions import Permission, role_may
 from memoryhub.access.policy import read_policy
 from memoryhub.console.access import ConsoleRequest, actor_of, permission_required
 from memoryhub.console.forms import FactFilter, PreviewForm, SubjectFilter
@@ -243,6 +244,8 @@ def session_detail(request: ConsoleRequest, workspace: Workspace, session_id: UU
         "turns": turns,
         "transcript": said,
         "surfaced_after": surfaced_after,
+        "held": role_may(request.membership.role, Permission.REQUESTS_VIEW)
+        and holds_on(workspace_id=workspace.id, subject_id=session.subject_id, session_id=session.id).exists(),
         "withheld": session.turns.filter(withheld_at__isnull=False).count(),
     }
     return page(request, workspace, "sessions/session_detail.html", context, section="subjects")
