@@ -1,6 +1,6 @@
 """A workspace with a row of everything, written by the product's own services."""
 
-from datetime import date
+from datetime import date, timedelta
 from uuid import UUID, uuid4
 
 from django.utils import timezone
@@ -12,7 +12,8 @@ from audit.erasure.models import Erasure, ErasureState, ErasureTrace
 from audit.registry import Scope, Stone
 from audit.requests.holds import hold_place
 from audit.requests.models import DataRequest, Hold
-from audit.requests.services import Rules, request_receive
+from audit.requests.services import Rules, request_decide, request_receive
+from audit.requests.states import Step
 from audit.retention.models import RetentionSweep
 from audit.sealing.services import seal_all
 from facts.models import (
@@ -143,7 +144,10 @@ def erasure_sample(subject: Subject) -> Erasure:
 
 
 def request_sample(subject: Subject) -> tuple[DataRequest, Hold]:
-    """A request that was just received, and a hold on a session that is not there, in the subject's workspace."""
+    """A request that was just received, and a hold on a session that is not there, in the subject's workspace.
+
+    Beside them one that was approved, and should have been answered long ago.
+    """
     request = request_receive(
         workspace_id=subject.workspace_id,
         scope=Scope(subject.id),
@@ -162,4 +166,15 @@ def request_sample(subject: Subject) -> tuple[DataRequest, Hold]:
         note="",
         actor=Actor.command("somebody"),
     )
+    ready = request_receive(
+        workspace_id=subject.workspace_id,
+        scope=Scope(subject.id),
+        type_="portability",
+        received_at=timezone.now() - timedelta(days=200),
+        channel="letter",
+        identity="verified",
+        actor=Actor.command("tests"),
+        rules=Rules(),
+    )
+    request_decide(request=ready, step=Step.APPROVE, actor=Actor.command("tests"), rules=Rules())
     return request, hold

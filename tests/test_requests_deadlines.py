@@ -8,7 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from audit.requests.calendars import WorkingCalendar, known_region, known_zone
-from audit.requests.deadlines import due_on, months_after, working_day_from
+from audit.requests.deadlines import (
+    due_on,
+    months_after,
+    reckoned,
+    working_day_from,
+    working_days_ahead,
+    working_days_left,
+)
 
 BERLIN = WorkingCalendar("DE", "BE", "Europe/Berlin")
 DAYS = st.dates(min_value=date(2000, 1, 1), max_value=date(2090, 12, 31))
@@ -104,3 +111,26 @@ def test_a_working_day_is_left_where_it_is(day: date) -> None:
     moved = working_day_from(day, no_holiday)
     assert working_day_from(moved, no_holiday) == moved
     assert timedelta() <= moved - day <= timedelta(days=2)
+
+
+@given(received=DAYS, paused=st.integers(0, 400), extended=st.booleans())
+def test_a_deadline_is_told_in_steps_that_lead_to_it(received: date, paused: int, extended: bool) -> None:
+    told = reckoned(received, BERLIN.is_holiday, extended=extended, paused_days=paused)
+    assert told.ends == months_after(received, 3 if extended else 1)
+    assert told.paused_to - told.ends == timedelta(days=paused)
+    assert told.due - told.paused_to == timedelta(days=len(told.skipped))
+    assert all(day.weekday() > 4 or BERLIN.is_holiday(day) for day in told.skipped)
+    assert told.due.weekday() < 5 and not BERLIN.is_holiday(told.due)
+
+
+@given(today=DAYS, count=st.integers(0, 60))
+def test_working_days_counted_ahead_and_back_are_the_same(today: date, count: int) -> None:
+    ahead = working_days_ahead(today, count, BERLIN.is_holiday)
+    assert working_days_left(today, ahead, BERLIN.is_holiday) == count
+    assert working_days_left(ahead, today, BERLIN.is_holiday) == 0
+
+
+def test_working_days_are_counted_over_a_weekend_and_a_holiday() -> None:
+    thursday = date(2026, 4, 2)  # before Good Friday and Easter Monday
+    assert working_days_left(thursday, date(2026, 4, 7), BERLIN.is_holiday) == 1
+    assert working_days_left(thursday, date(2026, 4, 7), no_holiday) == 3

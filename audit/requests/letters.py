@@ -16,7 +16,7 @@ from audit.erasure.models import Erasure, ErasureKind
 from audit.erasure.verification import RETAINED
 from audit.reasons import REASONS
 from audit.requests.models import DataRequest, RequestStep
-from audit.requests.states import RequestState, RequestType
+from audit.requests.states import HELD_BACK, RequestState, RequestType
 from memoryhub.core.text import visible
 
 ASKED: dict[str, str] = {
@@ -76,6 +76,7 @@ SHEET = (
 class About(StrEnum):
     ANSWER = "answer"
     EXTENSION = "extension"
+    RECEIPT = "receipt"
 
 
 @dataclass(frozen=True)
@@ -97,13 +98,13 @@ class Letter:
     paragraphs: tuple[str, ...]
     points: tuple[str, ...]
     """What else has to be known of what was done."""
-    rights: tuple[str, ...] = RIGHTS
+    rights: tuple[str, ...]
 
 
 def letters_open(request: DataRequest) -> list[About]:
     """Which letters there are to write, the latest first."""
     ended = [About.ANSWER] if request.ended else []
-    return ended + ([About.EXTENSION] if request.extended_on else [])
+    return ended + ([About.EXTENSION] if request.extended_on else []) + [About.RECEIPT]
 
 
 def letter_of(
@@ -128,11 +129,15 @@ def letter_of(
     if about is About.EXTENSION and request.extended_on:
         facts += [("You are answered by", in_words(request.due_on))]
         title, paragraphs = "Your request takes longer", _extended(request, request.extended_on)
+    elif about is About.RECEIPT:
+        facts += [("You are answered by", in_words(request.due_on))]
+        title, paragraphs = "We received your request", _received(request)
     else:
         ended = request.ended_at.date() if request.ended_at else request.due_on
         facts += [("To be answered by", in_words(request.due_on)), ("Decided", in_words(ended))]
         title, paragraphs, points = _answer(request, steps, erasure, stopped)
-    return Letter(about, title, sender, tuple(facts), tuple(paragraphs), tuple(points))
+    rights = () if about is About.RECEIPT else RIGHTS
+    return Letter(about, title, sender, tuple(facts), tuple(paragraphs), tuple(points), rights)
 
 
 def letter_file(letter: Letter) -> str:
@@ -148,7 +153,8 @@ def letter_file(letter: Letter) -> str:
         f"<h1>{_shown(letter.title)}</h1><dl>{facts}</dl>"
         + "".join(f"<p>{_shown(one)}</p>" for one in letter.paragraphs)
         + (f"<h2>What else to know</h2><ul>{points}</ul>" if points else "")
-        + f"<h2>Your rights</h2><ul>{rights}</ul></main></body></html>\n"
+        + (f"<h2>Your rights</h2><ul>{rights}</ul>" if rights else "")
+        + "</main></body></html>\n"
     )
 
 
@@ -189,6 +195,18 @@ def _erased(erasure: Erasure | None, *, gone_before: bool) -> tuple[list[str], l
     outside = list(dict.fromkeys(str(one["who"]).replace(":", " ") for one in erasure.recipients))
     given = [f"Before, something of it had been given to: {', '.join(outside)}."] if outside else []
     return told, [*given, *STAYS]
+
+
+def _received(request: DataRequest) -> list[str]:
+    told = [f"You asked us {_to(request)}. We will answer by {in_words(request.due_on)}."]
+    if request.paused_on:
+        told.append(
+            "Before we go on we have to be sure that it is you who asks. The time to answer stands still until then, "
+            "and the day above moves by as much."
+        )
+    if request.type in HELD_BACK and not request.ended:
+        told.append("Until it is decided no assistant is given anything that is remembered about you.")
+    return told
 
 
 def _extended(request: DataRequest, told_on: date) -> list[str]:

@@ -8,7 +8,7 @@ from django import forms
 from django.contrib import messages
 from django.core.paginator import Paginator
 from django.db import transaction
-from django.http import Http404, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect
 from django.urls import reverse
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
@@ -19,7 +19,7 @@ from audit.erasure.services import ErasureError, Plan, erasure_plan
 from audit.registry import Scope
 from audit.requests.errors import RequestError
 from audit.requests.holds import in_force, name_of
-from audit.requests.letters import About, Letter, Sender, letter_file, letter_of, letters_open
+from audit.requests.letters import Letter, Sender, letter_file, letter_of, letters_open
 from audit.requests.models import DataRequest, Hold
 from audit.requests.selectors import OPEN, RequestFilter, requests_found
 from audit.requests.services import (
@@ -241,8 +241,6 @@ def request_letter_file(request: ConsoleRequest, workspace: Workspace, request_i
     """The letter as one HTML file that needs no network."""
     found = _request(workspace, request_id)
     letter = _letter(request, workspace, found)
-    if letter is None:
-        raise Http404
     response = HttpResponse(letter_file(letter), content_type="text/html; charset=utf-8")
     response["Content-Disposition"] = f'attachment; filename="{letter.about}-{found.id}.html"'
     return response
@@ -298,7 +296,6 @@ def _told_of(request: ConsoleRequest, workspace: Workspace, found: DataRequest) 
         "history": history_of(found.steps.order_by("id")),
         "holds": _holds(request, found),
         "first_approval": first,
-        "letters": letters_open(found),
     }
 
 
@@ -390,19 +387,17 @@ def _progress(erasure: Erasure) -> dict[str, Any]:
     }
 
 
-def _letter(request: ConsoleRequest, workspace: Workspace, found: DataRequest) -> Letter | None:
-    """The letter that is asked for, or the latest; None where there is none to write yet."""
+def _letter(request: ConsoleRequest, workspace: Workspace, found: DataRequest) -> Letter:
+    """The letter that is asked for, or the latest."""
     kinds = letters_open(found)
     wanted = request.GET.get("about", "")
-    about = next((one for one in kinds if one == wanted), kinds[0] if kinds else None)
-    if about is None:
-        return None
+    about = next((one for one in kinds if one == wanted), kinds[0])
     record(actor_of(request), "request.viewed", found, subject=found.subject_id)
     policy = policy_of(workspace)
     subject = Subject.objects.filter(workspace_id=workspace.id, pk=found.subject_id).first()
     return letter_of(
         found,
-        About(about),
+        about,
         steps=list(found.steps.order_by("id")),
         sender=Sender(policy.register_controller, policy.register_contact),
         erasure=_erasure_of(found),
