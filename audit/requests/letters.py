@@ -24,7 +24,7 @@ ASKED: dict[str, str] = {
     RequestType.PORTABILITY: "what is remembered about you in a form that other services can read (GDPR art. 20)",
     RequestType.RECTIFICATION: "to put right what is remembered about you (GDPR art. 16)",
     RequestType.RESTRICTION: "to restrict what is done with what is remembered about you (GDPR art. 18)",
-    RequestType.OBJECTION: "to stop remembering you: you object (GDPR art. 21)",
+    RequestType.OBJECTION: "to stop remembering you (GDPR art. 21)",
     RequestType.ERASURE: "to erase what is remembered about you (GDPR art. 17)",
 }
 DONE: dict[str, str] = {

@@ -49,6 +49,16 @@ STEPS: dict[str, str] = {
     Step.ASSIGN: "assigned",
     Step.NOTE: "note",
 }
+SHOWN_IN_ORDER = (
+    Step.CARRY_OUT,
+    Step.CONFIRM_IDENTITY,
+    Step.APPROVE,
+    Step.COMPLETE,
+    Step.DOUBT_IDENTITY,
+    Step.REFUSE,
+    Step.CANCEL,
+)
+KINDS: dict[str, str] = {ActorKind.COMMAND: "the command {}", ActorKind.SYSTEM: "the hub ({})"}
 REASONS_FOR: dict[Step, tuple[str, ...]] = {
     Step.DOUBT_IDENTITY: ("identity_doubtful", "not_this_person", "other"),
     Step.REFUSE: tuple(one for one in STEP_REASONS if one not in ("withdrawn", "nothing_left", "identity_doubtful")),
@@ -85,6 +95,8 @@ class Done:
     says: str
     by: str
     moved: bool
+    now: str
+    """The state it was in then."""
 
 
 @dataclass(frozen=True)
@@ -151,8 +163,17 @@ def rows_of(requests: Sequence[DataRequest], workspace: Workspace) -> list[Row]:
 
 def history_of(steps: Iterable[RequestStep]) -> list[Done]:
     listed = list(steps)
-    names = actor_names((one.actor_kind, one.actor_id) for one in listed)
-    return [Done(one, STEPS[one.step], names[one.actor_kind, one.actor_id], one.before != one.after) for one in listed]
+    names = named(*(f"{one.actor_kind}:{one.actor_id}" for one in listed))
+    return [
+        Done(
+            step=one,
+            says=STEPS[one.step],
+            by=names[f"{one.actor_kind}:{one.actor_id}"],
+            moved=one.before != one.after,
+            now=RequestState(one.after).label,
+        )
+        for one in listed
+    ]
 
 
 def hold_rows(holds: Sequence[Hold], viewer: str) -> list[HoldRow]:
@@ -175,7 +196,7 @@ def named(*actors: str) -> dict[str, str]:
     """Names for actors as the log writes them, `kind:id`."""
     pairs = {who: (who.partition(":")[0], who.partition(":")[2]) for who in actors if who}
     names = actor_names(pairs.values())
-    return {who: names[pair] for who, pair in pairs.items()}
+    return {who: KINDS.get(pair[0], "{}").format(names[pair]) for who, pair in pairs.items()}
 
 
 def reckoning_of(request: DataRequest, calendar: WorkingCalendar) -> Reckoning:
@@ -192,7 +213,7 @@ def steps_shown(request: DataRequest, viewer: str, *, two: bool) -> list[Step]:
     """What may be decided now, but for a second approval by who gave the first."""
     steps = decisions_open(request.type, request.state)
     mine = two and request.type == RequestType.ERASURE and request.first_approval_by == viewer
-    return [one for one in steps if not (one is Step.APPROVE and mine)]
+    return sorted((one for one in steps if not (one is Step.APPROVE and mine)), key=SHOWN_IN_ORDER.index)
 
 
 def handlers(workspace: Workspace) -> list[tuple[UUID, str]]:

@@ -13,7 +13,7 @@ from django.utils.safestring import SafeString, mark_safe
 
 from audit.actions import ACTIONS
 from audit.reasons import REASONS
-from audit.requests.states import RequestState, Step
+from audit.requests.states import Step
 from facts.models import Status
 from memoryhub.console.extraction import CAUSES
 from memoryhub.core.text import visible as text_made_visible
@@ -146,12 +146,6 @@ def reason(code: str) -> str:
 def cause(code: str) -> str:
     """Why a window could not be read, in words."""
     return CAUSES.get(code, code)
-
-
-@register.filter
-def state_says(state: str) -> str:
-    """A request's state in words."""
-    return RequestState(state).label
 
 
 @register.filter
