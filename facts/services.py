@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
-from functools import cached_property
+from functools import cached_property, reduce
+from operator import or_
 from uuid import UUID
 
 from django.db import connection
-from django.db.models import Max, Prefetch, QuerySet
+from django.db.models import Max, Prefetch, Q, QuerySet
 from django.utils import timezone
 
 from audit.actors import Actor, ActorKind
@@ -127,6 +128,7 @@ def facts_record(
     if extracted_by:  # all of one session
         writer.echoed = echoed_parts_of(list({one.turn.id: one.turn for one in facts if one.turn}.values()))
     with entries_together():
+        writer.look_up(facts)
         written = [writer.write(stated, f"facts[{position}].") for position, stated in enumerate(facts)]
         writer.rows.write()
     subject.save(update_fields=["last_handle"])
@@ -153,6 +155,21 @@ class _Writer:
         self.added = 0
         self.rows = Rows()
         self.echoed: dict[UUID, tuple[Span, ...]] = {}
+        self._same: dict[Identity, list[Fact]] = {}
+
+    def look_up(self, facts: Sequence[FactInput]) -> None:
+        """Fetch together what is known of the same things; each is used until something is written that bears on it."""
+        identities = {one.identity for one in facts}
+        if len(identities) < 2:
+            return
+        found: dict[Identity, list[Fact]] = {identity: [] for identity in identities}
+        things = [
+            Q(type=one.type, entity_key=one.entity_key, attribute=one.attribute, subject=self.subject)
+            for one in identities
+        ]
+        for fact in _with_versions(Fact.objects.filter(reduce(or_, things))).order_by("id"):
+            found[Identity(fact.type, fact.entity_key, fact.attribute)].append(fact)
+        self._same = found
 
     def write(self, stated: FactInput, place: str = "") -> Written:
         stated, redacted = _screened(stated, self.policy)
@@ -212,6 +229,7 @@ class _Writer:
         waiting = {(one.fact.type, one.fact.entity_key, one.fact.attribute) for one in self.rows.versions}
         if stated.replaces is not None or same in waiting:
             self.rows.write()
+            self._same.clear()
 
     @staticmethod
     def _home(stated: FactInput, found: "_Found") -> Fact | None:
@@ -234,10 +252,15 @@ class _Writer:
     def _facts(self, stated: FactInput, source: Source, place: str) -> "_Found":
         """What the subject's facts with the identity of `stated`, and the one it names, are to this writer."""
         identity = stated.identity
-        facts = list(
-            _with_versions(Fact.objects.filter(subject=self.subject))
-            .filter(type=identity.type, entity_key=identity.entity_key, attribute=identity.attribute)
-            .order_by("id")
+        same = self._same.get(identity)
+        facts = (
+            same
+            if same is not None
+            else list(
+                _with_versions(Fact.objects.filter(subject=self.subject))
+                .filter(type=identity.type, entity_key=identity.entity_key, attribute=identity.attribute)
+                .order_by("id")
+            )
         )
         if self.door == Source.OPERATOR:
             known = [fact for fact in facts if _let_in(fact)]
@@ -545,8 +568,14 @@ def fact_pin(*, fact: Fact, pinned: bool, actor: Actor) -> Fact:
 
 def tally_of(subject: Subject, agent_id: UUID) -> int:
     """How many versions the agent brought in about the subject today."""
-    tally = FactTally.objects.filter(subject=subject, agent_id=agent_id, day=timezone.now().date())
-    return tally.values_list("versions", flat=True).first() or 0
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"select versions from {FactTally._meta.db_table} "  # noqa: S608 - ours
+            "where subject_id = %s and agent_id = %s and day = %s",
+            [subject.pk, agent_id, timezone.now().date()],
+        )
+        row = cursor.fetchone()
+    return row[0] if row else 0
 
 
 def tally_add(subject: Subject, agent_id: UUID, versions: int) -> None:

@@ -118,7 +118,7 @@ def _kind_sweep(workspace_id: UUID, kind: str, days: int | None, actor: Actor) -
         if days is not None:
             before = timezone.now() - timedelta(days=days)
             ended = _ended(kind, workspace_id, before)
-            people = list(_free(kind, ended).order_by().values_list("person", flat=True).distinct())
+            people = list(_free(kind, ended).order_by("person").values_list("person", flat=True).distinct())
             if begun is None and (people or ended.exists()):
                 # Another sweep may have begun it since: then it is the same one.
                 begun, _ = RetentionSweep.objects.get_or_create(

@@ -460,3 +460,18 @@ def test_a_worker_without_a_key_claims_nothing_and_goes_on_when_it_has_one(hub_d
     finally:
         successor.close()
     assert standing("lines") == breaker.Standing("closed", "", "not_configured")
+
+
+def test_what_was_said_first_is_read_first_though_it_waits_behind_many(agent: Agent, monkeypatch: Any) -> None:
+    monkeypatch.setattr("facts.extraction.claims.PEOPLE_AT_ONCE", 2)
+    for user in ("ann", "bob", "cid"):
+        for session in ("first", "second"):
+            converse(agent, "My colour is blue", session=f"{user}-{session}", user=user)
+    planned(agent)
+    with in_workspace(agent.workspace_id):
+        firsts = set(Extraction.objects.filter(session__external_id__endswith="first").values_list("id", flat=True))
+        now = timezone.now()
+        Extraction.objects.filter(pk__in=firsts).update(next_attempt_at=now - timedelta(minutes=5))
+        Extraction.objects.exclude(pk__in=firsts).update(next_attempt_at=now - timedelta(minutes=10))
+    assert {one.extraction_id for one in claim(agent)} == firsts
+    assert len(firsts) == 3

@@ -1,8 +1,17 @@
 """What ends by time: what a preview counts is what a sweep removes, holds keep it, and a killed sweep goes on."""
 
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from io import StringIO
+from pathlib import Path
+from uuid import UUID
 
+import psycopg
 import pytest
 from django.core.management import CommandError, call_command
 from django.test import Client
@@ -15,6 +24,7 @@ from memory_samples import learn, say, viewpoint
 from audit.actors import Actor
 from audit.models import Entry
 from audit.requests.holds import hold_place
+from audit.requests.models import Hold
 from audit.retention.models import RetentionSweep
 from facts.models import Evidence, Fact, FactVersion, Recall, RemovedEvidence
 from facts.services import fact_mark_stale
@@ -24,10 +34,12 @@ from memoryhub.access.models import Agent, User, Workspace
 from memoryhub.access.policy import WorkspacePolicy
 from memoryhub.access.retention import KINDS, LONGEST, SETTINGS, RetentionRules, shortened
 from memoryhub.access.services import workspace_change
+from memoryhub.core.postgres import OWNER, RUNTIME, EmbeddedPostgres
 from memoryhub.core.search.models import Posting, Vector
 from memoryhub.core.tenancy import in_workspace
 from sessions.models import Session, Subject, Turn
 
+ROOT = Path(__file__).parents[1]
 ACTOR = Actor.command("tests")
 OLD = timedelta(days=3_000)
 
@@ -136,32 +148,66 @@ def test_versions_that_do_not_hold_go_and_leave_nothing(remembered: Agent, works
         assert left == ([] if kind == "stale" else ["current"]) and Fact.objects.count() == len(left)
 
 
+@contextmanager
+def stopped_at(person: UUID, server: EmbeddedPostgres, name: str) -> Iterator["subprocess.Popen[bytes]"]:
+    """A sweep in a process of its own that waits for `person`; they are let go when this ends."""
+    url = f"postgres://{RUNTIME}@/{name}?host={server.socket_dir}&port=5432"
+    environment = {**os.environ, "DATABASE_URL": url, "DATABASE_OWNER_URL": url.replace(RUNTIME, OWNER, 1)}
+    environment |= {"EMBEDDER": "none", "LOG_LEVEL": "ERROR"}
+    with psycopg.connect(server.dsn("postgres", name)) as locking, psycopg.connect(locking.info.dsn) as watching:
+        watching.autocommit = True
+        locking.execute("select pg_advisory_xact_lock(hashtextextended(%s, 0))", [str(person)])
+        with subprocess.Popen(
+            [sys.executable, "manage.py", "retention", "--workspace", "acme", "--apply"],
+            cwd=ROOT,
+            env=environment,
+            stdout=subprocess.DEVNULL,
+        ) as process:
+            try:
+                patience = time.monotonic() + 60
+                while not watching.execute(
+                    "select 1 from pg_locks where locktype = 'advisory' and not granted"
+                ).fetchall():
+                    assert process.poll() is None and time.monotonic() < patience
+                    time.sleep(0.05)
+                yield process
+                locking.rollback()
+            except BaseException:
+                process.kill()
+                raise
+
+
+def last_in_line(workspace: Workspace) -> Subject:
+    with in_workspace(workspace.id):
+        return max(Subject.objects.all(), key=lambda one: one.id)
+
+
 def test_a_sweep_that_was_killed_goes_on_and_is_in_the_log_once(
-    remembered: Agent, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+    hub_db: str, database_server: EmbeddedPostgres, remembered: Agent, workspace: Workspace
 ) -> None:
-    done: list[str] = []
-
-    class Killed(BaseException):
-        pass
-
-    whole = retaining._batch
-
-    def dies_after_one(*given: object) -> bool:
-        if done:
-            raise Killed
-        done.append("once")
-        return whole(*given)  # type: ignore[arg-type]
-
-    with monkeypatch.context() as patch:
-        patch.setattr(retaining, "_batch", dies_after_one)
-        with pytest.raises(Killed):
-            sweep(workspace)
+    with stopped_at(last_in_line(workspace).id, database_server, hub_db) as process:
+        process.kill()
+        process.wait()
     with in_workspace(workspace.id):
         assert Turn.objects.count() == 2 and RetentionSweep.objects.get().items == 1
         assert not Entry.objects.filter(action="retention.swept").exists()
     assert sweep(workspace)["turns"].items == 2
     with in_workspace(workspace.id):
         assert Entry.objects.get(action="retention.swept").data["items"] == 2
+
+
+def test_a_hold_that_is_placed_while_a_sweep_runs_keeps_what_is_still_there(
+    hub_db: str, database_server: EmbeddedPostgres, remembered: Agent, workspace: Workspace
+) -> None:
+    last = last_in_line(workspace)
+    # Written as hold_place writes it; that one would wait for the same lock as the sweep.
+    with stopped_at(last.id, database_server, hub_db) as process, in_workspace(workspace.id):
+        Hold.objects.create(workspace_id=workspace.id, subject_id=last.id, reason="litigation", placed_by="user:1")
+    assert process.returncode == 0
+    with in_workspace(workspace.id):
+        assert Turn.objects.filter(session__subject=last, recorded_at__lt=timezone.now() - OLD / 2).count() == 1
+        swept = RetentionSweep.objects.get()
+        assert (swept.items, swept.held) == (1, 1)
 
 
 def test_another_workspace_keeps_its_own(remembered: Agent, other_workspace: Workspace, workspace: Workspace) -> None:

@@ -7,24 +7,60 @@ from datetime import datetime, timedelta
 from uuid import UUID, uuid4
 
 from django.conf import settings
-from django.db.models import F, Q, QuerySet
+from django.db import connection
+from django.db.models import F, Q
 from django.utils import timezone
 
 from audit.actors import Actor
 from audit.services import record
 from facts.extraction.interface import CODES, SPLIT
-from facts.extraction.windows import EXTRACTING, may_be_read
+from facts.extraction.windows import EXTRACTING
 from facts.models import OPEN_STATES, Extraction, ExtractionBatch, ExtractionState
 from memoryhub.core.observability import metrics
 from memoryhub.core.tenancy import in_workspace
+from sessions.models import NOT_READ
 
 ACTOR = Actor.system("extraction")
 SUSPECT_DEATHS = 2
 """A window during which the worker ended as often as this is read alone, so that it takes no other down with it."""
 # A death is counted when the window is taken again: one that waits for that counts too.
-SUSPECT = Q(deaths__gte=SUSPECT_DEATHS) | Q(state=ExtractionState.RUNNING, deaths=SUSPECT_DEATHS - 1)
+SUSPECT = f"e.deaths >= {SUSPECT_DEATHS - 1} and (e.state = 'running' or e.deaths >= {SUSPECT_DEATHS})"
 
 PEOPLE_AT_ONCE = 64
+
+READY = """e.workspace_id = %(workspace)s and e.state in ({open})
+       and (e.state <> 'running' and e.next_attempt_at <= %(now)s
+            or e.state = 'running' and e.leased_until < %(now)s and e.batch_id is null)
+       and {kind}"""
+# In steps, each kept from being planned into the next: the planner knows little of what was said just now.
+FIRST_OF_EACH_PERSON = """
+with ready as materialized (
+    select e.subject_id
+      from facts_extraction e
+     where {ready} and e.subject_id <> all(%(passed)s)
+     order by e.next_attempt_at, e.id
+     limit %(people)s
+), first as materialized (
+    select oldest.id
+      from (select distinct subject_id from ready) person
+     cross join lateral (
+        select e.id
+          from facts_extraction e
+          join memory_sessions_session s on s.id = e.session_id
+          join access_agent a on a.id = s.agent_id
+         where e.subject_id = person.subject_id and e.state in ({open}) and a.mode = any(%(modes)s)
+         order by e.id
+         limit 1
+     ) oldest
+)
+select array(select distinct subject_id from ready),
+       array(select e.id
+               from first
+               join facts_extraction e on e.id = first.id
+               join memory_sessions_subject p on p.id = e.subject_id
+              where {ready} and {read}
+              order by e.next_attempt_at, e.id)
+"""
 
 WORKER_DIED = "worker_died"
 INTERNAL_ERROR = "internal_error"
@@ -55,13 +91,15 @@ def claim_windows(
     """
     with in_workspace(workspace_id):
         now = timezone.now()
-        ready = _ready(workspace_id, now, suspects=suspects)
-        if split_only and not suspects:
-            ready = ready.filter(error__in=SPLIT)
         claimed: list[Extraction] = []
-        for firsts in _first_of_each_person(ready):
-            free = firsts.select_for_update(skip_locked=True, of=("self",)).order_by("next_attempt_at", "id")
-            claimed += free[: most - len(claimed)]
+        for firsts in _first_of_each_person(workspace_id, now, suspects=suspects, split_only=split_only):
+            untaken = Q(leased_until__isnull=True) | Q(leased_until__lt=now)
+            free = Extraction.objects.select_for_update(skip_locked=True).filter(untaken, pk__in=firsts)
+            claimed += [
+                row
+                for row in free.order_by("next_attempt_at", "id")[: most - len(claimed)]
+                if _waits(row, now) and _is_suspect(row) == suspects
+            ]
             if len(claimed) == most:
                 break
         taken = take(claimed, worker=worker, now=now, until=now + timedelta(seconds=settings.EXTRACT_LEASE_SECONDS))
@@ -75,38 +113,51 @@ def claim_windows(
 def suspects_wait(workspace_id: UUID) -> bool:
     """Whether a window is due that has to be read alone."""
     with in_workspace(workspace_id):
-        ready = _ready(workspace_id, timezone.now(), suspects=True)
-        return any(firsts.exists() for firsts in _first_of_each_person(ready))
+        return any(_first_of_each_person(workspace_id, timezone.now(), suspects=True))
 
 
-def _ready(workspace_id: UUID, now: datetime, *, suspects: bool) -> QuerySet[Extraction]:
-    """Windows whose time has come, whoever else may have to be waited for; those that may kill their worker, or not."""
-    waits = Q(state__in=(ExtractionState.DUE, ExtractionState.FAILED), next_attempt_at__lte=now)
-    abandoned = Q(state=ExtractionState.RUNNING, leased_until__lt=now, batch__isnull=True)
-    kind = Q(SUSPECT, deaths__gte=1) if suspects else ~SUSPECT
-    return Extraction.objects.filter(waits | abandoned, kind, workspace_id=workspace_id, state__in=OPEN_STATES)
+def _waits(row: Extraction, now: datetime) -> bool:
+    """Whether the window, locked by now, still is what READY found."""
+    if row.state == ExtractionState.RUNNING:
+        return row.batch_id is None and row.leased_until is not None and row.leased_until < now
+    return row.state in OPEN_STATES and row.next_attempt_at <= now
 
 
-def _first_of_each_person(ready: QuerySet[Extraction]) -> Iterator[QuerySet[Extraction]]:
-    """Of `ready` those before which nothing of their person has to be read, and that may be read, a few people at once.
+def _is_suspect(row: Extraction) -> bool:
+    return row.deaths + (row.state == ExtractionState.RUNNING) >= SUSPECT_DEATHS
 
-    In steps over one table each: as one statement it takes seconds whenever the planner knows little of the tables,
-    which is the case when much was said just now.
-    """
-    passed: set[UUID] = set()
+
+def _first_of_each_person(
+    workspace_id: UUID, now: datetime, *, suspects: bool, split_only: bool = False
+) -> Iterator[list[UUID]]:
+    """Due windows before which nothing of their person has to be read, and that may be read; some people at once."""
+    kinds = [SUSPECT if suspects else f"not ({SUSPECT})", *(["e.error = any(%(split)s)"] if split_only else [])]
+    still_open = ", ".join(f"'{state}'" for state in OPEN_STATES)
+    statement = FIRST_OF_EACH_PERSON.format(
+        ready=READY.format(open=still_open, kind=" and ".join(kinds)),
+        open=still_open,
+        read=" and ".join(f"p.{column} is null" for column in NOT_READ),
+    )
+    passed: list[UUID] = []
     while True:
-        oldest = ready.exclude(subject_id__in=passed).order_by("next_attempt_at", "id")
-        people = set(oldest.values_list("subject_id", flat=True)[:PEOPLE_AT_ONCE])
+        with connection.cursor() as cursor:
+            cursor.execute(
+                statement,
+                {
+                    "workspace": workspace_id,
+                    "now": now,
+                    "modes": list(EXTRACTING),
+                    "split": list(SPLIT),
+                    "passed": passed,
+                    "people": PEOPLE_AT_ONCE,
+                },
+            )
+            people, firsts = cursor.fetchone()
         if not people:
             return
-        firsts = (
-            Extraction.objects.filter(subject_id__in=people, state__in=OPEN_STATES, session__agent__mode__in=EXTRACTING)
-            .order_by("subject_id", "id")
-            .distinct("subject_id")
-            .values_list("pk", flat=True)
-        )
-        yield ready.filter(may_be_read(session="session__"), pk__in=list(firsts))
-        passed |= people
+        if firsts:
+            yield firsts
+        passed += people
 
 
 def take(

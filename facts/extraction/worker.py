@@ -23,7 +23,7 @@ log = structlog.get_logger(__name__)
 
 REST_SECONDS = 0.2
 PLAN_SECONDS = 1.0
-CLAIM_SECONDS = 0.2  # looking for windows costs as much for one as for several
+CLAIM_SECONDS = 0.1  # looking for windows costs as much for one as for several
 DATABASE_AWAY = (OperationalError, InterfaceError)
 
 
