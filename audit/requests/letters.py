@@ -14,7 +14,6 @@ from html import escape
 from audit.erasure.certificate import SUBJECTS, certificate_digest
 from audit.erasure.models import Erasure, ErasureKind
 from audit.erasure.verification import RETAINED
-from audit.reasons import REASONS
 from audit.requests.models import DataRequest, RequestStep
 from audit.requests.states import HELD_BACK, RequestState, RequestType
 from memoryhub.core.text import visible
@@ -51,6 +50,24 @@ STOPPED = {
     "extraction": "nothing is learned from what you said",
     "surfacing": "no assistant is given anything that is remembered about you",
 }
+TO_WRITE = "[…]"
+"""Stands where somebody has to write in what no code says."""
+WHY: dict[str, str] = {
+    "identity_doubtful": "we have reasonable doubt that you are the person it is about (GDPR art. 12(6))",
+    "identity_not_shown": "you did not show us that you are the person it is about (GDPR art. 12(2))",
+    "not_this_person": "what you named is not about you",
+    "unfounded": "the request is manifestly unfounded (GDPR art. 12(5))",
+    "excessive": "the request is excessive (GDPR art. 12(5))",
+    "overriding_grounds": "we have compelling grounds to go on that override yours (GDPR art. 21(1))",
+    "legal_obligation": "a law obliges us",
+    "exempt": "the law makes an exception for it",
+    "withdrawn": "you took it back",
+    "nothing_left": "nothing of it was there any more",
+    "complex": "the request is complex",
+    "many_requests": "there are many requests",
+    "other": TO_WRITE,
+}
+"""Reasons as the person is told them."""
 STAYS = (
     RETAINED["audit_entry"],
     RETAINED["audit_datarequest"],
@@ -99,6 +116,11 @@ class Letter:
     points: tuple[str, ...]
     """What else has to be known of what was done."""
     rights: tuple[str, ...]
+
+    @property
+    def incomplete(self) -> bool:
+        """Whether something has to be written in before it is sent."""
+        return any(TO_WRITE in one for one in self.paragraphs)
 
 
 def letters_open(request: DataRequest) -> list[About]:
@@ -168,7 +190,7 @@ def _answer(
 ) -> tuple[str, list[str], list[str]]:
     why = next((step.reason for step in reversed(steps) if step.after == request.state and step.reason), "")
     asked = f"You asked us {_to(request)}."
-    reason = [f"The reason: {REASONS[why]}."] if why in REASONS else []
+    reason = [f"The reason: {WHY[why]}."] if why in WHY else []
     if request.state == RequestState.REFUSED:
         return "Your request is refused", [asked, "We do not do what you asked for.", *reason], []
     if request.state == RequestState.CANCELLED:
@@ -213,7 +235,7 @@ def _extended(request: DataRequest, told_on: date) -> list[str]:
     return [
         f"You asked us {_to(request)}. We need two further months, as GDPR art. 12(3) allows, and will answer by "
         f"{in_words(request.due_on)}.",
-        f"The reason: {REASONS[request.extension_reason]}.",
+        f"The reason: {WHY[request.extension_reason]}.",
         f"We tell you of this on {in_words(told_on)}, within the first month.",
     ]
 
