@@ -2,6 +2,7 @@
 
 from datetime import UTC, date, datetime
 from html.parser import HTMLParser
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -10,16 +11,17 @@ from hypothesis import strategies as st
 
 from audit.erasure.certificate import certificate_digest
 from audit.erasure.models import Erasure
-from audit.requests.letters import DONE, RIGHTS, About, Sender, letter_file, letter_of, letters_open
+from audit.requests.letters import DONE, RIGHTS, WHY, About, Sender, letter_file, letter_of, letters_open
 from audit.requests.models import DataRequest, RequestStep
 from audit.requests.states import RequestType
+from memoryhub.desk import EXTENSION_REASONS, STEP_REASONS
 
 SENDER = Sender("Example Ltd\n1 Example Road", "privacy@example.com")
 
 
-def asked(type_: str = "access", state: str = "review", **more: object) -> DataRequest:
+def asked(type_: str = "access", state: str = "review", **more: Any) -> DataRequest:
     ended = datetime(2026, 3, 20, tzinfo=UTC) if state in ("completed", "refused", "cancelled") else None
-    given_: dict[str, object] = {"received_on": date(2026, 3, 3), "due_on": date(2026, 4, 7), "ended_at": ended}
+    given_: dict[str, Any] = {"received_on": date(2026, 3, 3), "due_on": date(2026, 4, 7), "ended_at": ended}
     return DataRequest(subject_id=uuid4(), type=type_, state=state, **(given_ | more))
 
 
@@ -40,7 +42,7 @@ def erased() -> Erasure:
 
 def test_which_letters_there_are_to_write() -> None:
     assert letters_open(asked()) == [About.RECEIPT]
-    extended = {"extended_on": date(2026, 3, 10), "extension_reason": "complex"}
+    extended: dict[str, Any] = {"extended_on": date(2026, 3, 10), "extension_reason": "complex"}
     assert letters_open(asked(**extended)) == [About.EXTENSION, About.RECEIPT]
     assert letters_open(asked(state="refused", **extended)) == [About.ANSWER, About.EXTENSION, About.RECEIPT]
     assert letters_open(asked("erasure", "partial")) == [About.RECEIPT]  # it has not ended
@@ -77,12 +79,20 @@ def test_nothing_that_was_there_is_told_as_that() -> None:
 
 def test_a_refusal_and_a_cancellation_tell_why() -> None:
     for state, reason, says in (
-        ("refused", "excessive", "The reason: the request is excessive."),
-        ("cancelled", "withdrawn", "The reason: the asker took it back."),
+        ("refused", "excessive", "The reason: the request is excessive (GDPR art. 12(5))."),
+        ("cancelled", "withdrawn", "The reason: you took it back."),
     ):
         request = asked("erasure", state)
         letter = letter_of(request, About.ANSWER, steps=ended_by(request, reason), sender=SENDER)
         assert says in letter.paragraphs and letter.rights == RIGHTS
+
+
+def test_each_reason_has_words_for_the_person_and_other_asks_for_some() -> None:
+    assert set(WHY) == {*STEP_REASONS, *EXTENSION_REASONS}
+    request = asked("access", "refused")
+    letter = letter_of(request, About.ANSWER, steps=ended_by(request, "other"), sender=SENDER)
+    assert letter.incomplete and "The reason: […]." in letter.paragraphs
+    assert not letter_of(request, About.ANSWER, steps=ended_by(request, "exempt"), sender=SENDER).incomplete
 
 
 def test_an_extension_tells_why_until_when_and_when_it_was_told() -> None:
@@ -100,7 +110,7 @@ def test_an_extension_tells_why_until_when_and_when_it_was_told() -> None:
         ("erasure", {}, "no assistant is given anything"),
     ],
 )
-def test_a_receipt_tells_by_when_and_what_holds_until_then(type_: str, more: dict[str, object], says: str) -> None:
+def test_a_receipt_tells_by_when_and_what_holds_until_then(type_: str, more: dict[str, Any], says: str) -> None:
     letter = letter_of(asked(type_, **more), About.RECEIPT, steps=[], sender=SENDER)
     assert says in " ".join(letter.paragraphs) and not letter.rights
 
@@ -124,8 +134,7 @@ def test_whatever_a_register_says_the_file_has_the_same_elements(name: str, cont
 
 
 def test_a_file_needs_no_network_and_runs_nothing() -> None:
-    text = letter_file(
-        letter_of(asked("erasure", "completed"), About.ANSWER, steps=[], sender=SENDER, erasure=erased())
-    )
+    request = asked("erasure", "completed")
+    text = letter_file(letter_of(request, About.ANSWER, steps=[], sender=SENDER, erasure=erased()))
     tags = {tag for tag, _ in Elements(text).found}
     assert not tags & {"script", "link", "img", "iframe", "form", "a"} and "url(" not in text
