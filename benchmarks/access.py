@@ -500,6 +500,7 @@ BODIES: dict[str, Callable[[dict[str, str]], dict[str, Any]]] = {
     "decide_request": lambda i: {"step": "cancel"},
     "extend_request": lambda i: {"reason": "complex"},
     "assign_request": lambda i: {"assignee_id": None},
+    "note_on_request": lambda i: {"note": "tried"},
     "place_hold": lambda i: {"reason": "litigation", "session_id": i["session_name"]},
     "release_hold": lambda i: {},
     "restrict_subject": lambda i: {"reason": "subject_request"},

@@ -135,6 +135,7 @@ BODIES: dict[tuple[str, str], Callable[[Ids], dict[str, Any]]] = {
     ("POST", "request-steps"): lambda i: {"step": "cancel"},
     ("POST", "request-extend"): lambda i: {"reason": "complex"},
     ("POST", "request-assign"): lambda i: {"assignee_id": None},
+    ("POST", "request-notes"): lambda i: {"note": "tried"},
     ("POST", "hold-release"): lambda i: {},
     ("POST", "dead-letters-replay"): lambda i: {"ids": [i["extraction_id"]]},
     ("POST", "dead-letter-replay"): lambda i: {},

@@ -57,6 +57,7 @@ CALLS: list[tuple[str, str, Any, Scope]] = [
     ("POST", f"/requests/{SOME_ID}/steps", {"step": "approve"}, Scope.SUBJECTS_MANAGE),
     ("POST", f"/requests/{SOME_ID}/extend", {"reason": "complex"}, Scope.SUBJECTS_MANAGE),
     ("POST", f"/requests/{SOME_ID}/assign", {"assignee_id": None}, Scope.SUBJECTS_MANAGE),
+    ("POST", f"/requests/{SOME_ID}/notes", {"note": "tried"}, Scope.SUBJECTS_MANAGE),
     ("GET", "/holds", None, Scope.SUBJECTS_MANAGE),
     ("POST", f"/holds/{SOME_ID}/release", {}, Scope.SUBJECTS_MANAGE),
     ("POST", "/subject-tokens", {"user_id": "maria"}, Scope.TOKENS_CREATE),

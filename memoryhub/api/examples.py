@@ -159,6 +159,7 @@ REQUEST = sent(
 REQUEST_STEP = sent("Refuse it", {"step": "refuse", "reason": "unfounded"})
 REQUEST_EXTEND = sent("Told in time", {"reason": "complex", "told_on": "2026-03-20"})
 HOLD = sent("Everything of a person", {"reason": "litigation", "note": "Matter 12"})
+REQUEST_NOTE = sent("What was said", {"note": "Asked by telephone when the copy comes."})
 REQUEST_ASSIGN = sent("Nobody", {"assignee_id": None})
 HOLD_RELEASE = sent("Release it", {})
 SUBJECT_PAUSE = sent("Record nothing more", {"what": ["recording"], "reason": "subject_request"})

@@ -15,12 +15,14 @@ from rest_framework.response import Response
 from audit.disclosures import disclosures
 from audit.registry import Scope
 from audit.requests.models import Channel, DataRequest, Hold, Identity
+from audit.requests.selectors import overdue
 from audit.requests.services import (
     Rules,
     request_assign,
     request_decide,
     request_extend,
     request_locked,
+    request_noted,
     request_receive,
 )
 from audit.requests.states import DECISIONS, ENDED, RequestState, RequestType, Step, decisions_open
@@ -99,8 +101,17 @@ class RequestAssignIn(Input):
     assignee_id = Uuid(allow_null=True, help_text="A member of the workspace who handles requests; null: nobody.")
 
 
+class RequestNoteIn(Input):
+    note = Text(max_length=NOTE, help_text="Erased with the person.")
+
+
 class RequestQuery(PageQuery):
     subject_id = Uuid(required=False)
+    type = OneOf(RequestType.values, required=False)
+    assignee_id = Uuid(required=False, help_text="Only those that this member looks after.")
+    overdue = serializers.BooleanField(
+        required=False, default=False, help_text="Only those past their day whose clock does not stand still."
+    )
     state = OneOf([*RequestState.values, "open", "any"], required=False, default="open", help_text="`open`: not ended.")
 
 
@@ -290,8 +301,11 @@ class Requests(DeskView):
                 rows = rows.exclude(state__in=ENDED)
             elif query["state"] != "any":
                 rows = rows.filter(state=query["state"])
-            if "subject_id" in query:
-                rows = rows.filter(subject_id=query["subject_id"])
+            for name in ("subject_id", "type", "assignee_id"):
+                if name in query:
+                    rows = rows.filter(**{name: query[name]})
+            if query["overdue"]:
+                rows = rows.filter(overdue(self.rules.today))
             if "cursor" in query:
                 rows = rows.filter(_after(query["cursor"]))
             found = list(rows[: limit + 1])
@@ -403,6 +417,25 @@ class RequestAssign(DeskView):
             if assignee and not Membership.objects.filter(user_id=assignee).exists():
                 raise FieldRefused("assignee_id", "This is no member of the workspace.")
             return Response(_detail(request_assign(request=found, assignee_id=assignee, actor=self.caller.actor)))
+
+
+class RequestNotes(DeskView):
+    permissions: ClassVar = {"POST": Permission.REQUESTS_MANAGE}
+
+    @extend_schema(
+        operation_id="note_on_request",
+        summary="Write a note on a request",
+        description="It stands in the request's history, for those who handle requests.",
+        request=RequestNoteIn,
+        responses={201: RequestDetailOut, **errors(404, because=UNKNOWN)},
+        examples=[examples.REQUEST_NOTE],
+        tags=["Requests"],
+    )
+    def post(self, request: Request, request_id: UUID) -> Response:
+        body = self.body(RequestNoteIn)
+        with self.workspace():
+            found = request_noted(request=self.request_(request_id), note=body["note"], actor=self.caller.actor)
+            return Response(_detail(found), status=201)
 
 
 class SubjectHolds(DeskView):
