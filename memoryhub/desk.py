@@ -14,7 +14,7 @@ from audit.erasure.services import NothingThere
 from audit.requests.errors import UnknownRequest
 from audit.requests.holds import hold_place, hold_release, in_force
 from audit.requests.models import DataRequest, Hold
-from audit.requests.services import Rules, check_open, request_locked, request_moved
+from audit.requests.services import Rules, check_note, check_open, request_locked, request_moved
 from audit.requests.states import RequestState, RequestType, Step
 from memoryhub.access.models import Workspace
 from memoryhub.access.policy import WorkspacePolicy
@@ -55,6 +55,7 @@ def request_carry_out(
     Raises NotNow, and AlreadyErasing while another erasure of the person is under way.
     """
     check_open(request, Step.CARRY_OUT)
+    check_note(request, note)
     return _carry_out(request, actor, pauses=pauses, note=note)
 
 

@@ -154,6 +154,25 @@ def test_an_erasure_goes_from_its_request_to_its_certificate(maria: Subject, age
         assert [one.data["state"] for one in moved] == ["review", "approved", "running", "verifying", "completed"]
 
 
+def test_no_note_is_taken_that_nothing_would_erase_any_more(maria: Subject) -> None:
+    request, other = ask(maria, "erasure"), ask(maria, "access")
+    decide(request, Step.APPROVE)
+    decide(request, Step.CARRY_OUT, note="She lives at the old harbour.")  # goes with her
+    words = "She called about the old harbour."
+    for state in ("queued", "completed"):
+        with in_workspace(maria.workspace_id):
+            assert Erasure.objects.get().state == state
+            with pytest.raises(NotNow, match="nothing would erase"):
+                request_noted(request=now_of(request), note=words, actor=ANNA)
+        with pytest.raises(NotNow, match="nothing would erase"):
+            decide(other, Step.CANCEL, note=words)
+        if state == "queued":
+            assert carried_out() == "completed"
+    assert decide(other, Step.CANCEL).state == "cancelled"
+    with in_workspace(maria.workspace_id):
+        assert not any(step.note for one in (request, other) for step in one.steps.all())
+
+
 def test_a_part_is_erased_and_the_person_is_surfaced_again(maria: Subject, agent: Agent) -> None:
     say(agent, "I have a red boat in the harbour.", session="boat", user="maria-of-rotterdam")
     with in_workspace(agent.workspace_id):

@@ -70,7 +70,7 @@ WHY: dict[str, str] = {
 """Reasons as the person is told them."""
 STAYS = (
     RETAINED["audit_entry"],
-    RETAINED["audit_datarequest"],
+    "We keep that you asked, when, and what was decided: ids, codes and dates (GDPR art. 5(2)).",
     "Backups made before may hold it until they are replaced. When one is put back, it is erased from it before "
     "anything is used.",
     "Who was given something of it before may have kept that.",
@@ -85,6 +85,7 @@ RIGHTS = (
 SHEET = (
     "body{font:16px/1.5 system-ui,sans-serif;max-width:42rem;margin:2.5rem auto;padding:0 1.25rem;color:#1d1f24}"
     "h1{font-size:1.4rem}h2{font-size:1.05rem;margin-top:1.6rem}.from{white-space:pre-line}"
+    "p{overflow-wrap:anywhere}"
     "dl{display:grid;grid-template-columns:max-content 1fr;gap:.2rem 1.2rem}dt{color:#5c5f68}dd{margin:0;"
     "overflow-wrap:anywhere}@media print{body{margin:0;max-width:none;font-size:11pt}}"
 )

@@ -13,12 +13,12 @@ from django.utils import timezone
 
 from audit import registry
 from audit.actors import Actor
-from audit.erasure.models import Erasure, ErasureState
+from audit.erasure.models import Erasure, ErasureKind, ErasureState
 from audit.registry import Scope
 from audit.requests.calendars import WorkingCalendar
 from audit.requests.deadlines import due_on
 from audit.requests.errors import NotNow, SamePerson, Unacceptable, UnknownRequest
-from audit.requests.holds import name_of
+from audit.requests.holds import lock_person, name_of
 from audit.requests.models import DataRequest, Identity, RequestStep
 from audit.requests.states import ENDED, HELD_BACK, RequestState, RequestType, Step, after, decisions_open
 from audit.services import record
@@ -105,6 +105,7 @@ def request_decide(
     approve too.
     """
     check_open(request, step)
+    check_note(request, note)
     if step is Step.REFUSE and not reason:
         raise Unacceptable("reason", "Say why it is refused: the person has to be told.")
     if step is Step.DOUBT_IDENTITY:
@@ -122,6 +123,20 @@ def request_decide(
     return _move(request, step, actor, reason=reason, note=note)
 
 
+def takes_notes(request: DataRequest) -> bool:
+    """Whether somebody's words may still be written down about it: not once all of the person goes, or went."""
+    return not Erasure.objects.filter(subject_id=request.subject_id, kind=ErasureKind.SUBJECT).exists()
+
+
+def check_note(request: DataRequest, note: str) -> None:
+    """Raises NotNow for a note that nothing would erase any more. Until the transaction ends no erasure begins."""
+    if not note:
+        return
+    lock_person(request.subject_id)
+    if not takes_notes(request):
+        raise NotNow("note", "All of the person is erased, or about to be: nothing would erase a note again.")
+
+
 def check_open(request: DataRequest, step: Step) -> None:
     """Raises NotNow for a decision that is not open now."""
     if step not in decisions_open(request.type, request.state):
@@ -136,6 +151,7 @@ def request_extend(
 
     Raises NotNow, and Unacceptable for a day on which they cannot have been told in time.
     """
+    check_note(request, note)
     told = told_on or rules.today
     if request.ended:
         raise NotNow("request_id", "The request has ended.")
@@ -165,7 +181,8 @@ def request_assign(*, request: DataRequest, assignee_id: UUID | None, actor: Act
 
 
 def request_noted(*, request: DataRequest, note: str, actor: Actor) -> DataRequest:
-    """Add words to the history; `request` is locked. They go when the person is erased."""
+    """Add words to the history; `request` is locked. They go when the person is erased, and raise NotNow after that."""
+    check_note(request, note)
     _write_step(request, Step.NOTE, request.state, actor, note=note)
     record(actor, "request.noted", request, subject=request.subject_id)
     return request

@@ -104,7 +104,7 @@ class StepForm(DecisionForm):
 
     step = forms.ChoiceField(widget=forms.HiddenInput)
 
-    def __init__(self, step: Step) -> None:
+    def __init__(self, step: Step, *, notes: bool) -> None:
         super().__init__(initial={"step": step.value}, auto_id=f"{step.value}_%s")
         reasons = REASONS_FOR.get(step, ())
         if not reasons:
@@ -113,9 +113,13 @@ class StepForm(DecisionForm):
             empty = [("", "Choose…")] if step is Step.REFUSE else []
             self.fields["reason"].choices = [*empty, *_choices(reasons)]  # type: ignore[attr-defined]
             self.fields["reason"].required = step is Step.REFUSE
+        if not notes:
+            del self.fields["note"]
 
 
 class ExtendForm(forms.Form):
+    """Two more months."""
+
     reason = forms.ChoiceField(label="Why it takes longer", choices=_choices(EXTENSION_REASONS))
     told_on = forms.DateField(
         label="When the person was told",
@@ -157,7 +161,7 @@ class RunForm(forms.Form):
     phrase = forms.CharField(max_length=60, widget=forms.TextInput(attrs={"autocomplete": "off"}))
     note = _note()
 
-    def __init__(self, *args: Any, type_: str, named: str, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, type_: str, named: str, notes: bool, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.wanted = f"erase {named}"
         self.fields["phrase"].label = f"Type “{self.wanted}” to confirm"
@@ -165,6 +169,8 @@ class RunForm(forms.Form):
             del self.fields["phrase"]
         if type_ != RequestType.OBJECTION:
             del self.fields["what"]
+        if not notes:
+            del self.fields["note"]
 
     def clean_phrase(self) -> str:
         typed = " ".join(self.cleaned_data["phrase"].split()).casefold()

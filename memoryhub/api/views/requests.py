@@ -425,9 +425,12 @@ class RequestNotes(DeskView):
     @extend_schema(
         operation_id="note_on_request",
         summary="Write a note on a request",
-        description="It stands in the request's history, for those who handle requests.",
+        description=(
+            "It stands in the request's history, for those who handle requests. Once all of the person is erased, or "
+            "about to be, none is taken: nothing would erase it."
+        ),
         request=RequestNoteIn,
-        responses={201: RequestDetailOut, **errors(404, because=UNKNOWN)},
+        responses={201: RequestDetailOut, **errors(404, 409, because=UNKNOWN | NOT_NOW)},
         examples=[examples.REQUEST_NOTE],
         tags=["Requests"],
     )

@@ -29,6 +29,7 @@ from audit.requests.services import (
     request_locked,
     request_noted,
     request_receive,
+    takes_notes,
 )
 from audit.requests.states import RequestState, RequestType, Step, decisions_open
 from audit.services import record
@@ -204,7 +205,10 @@ def request_run(request: ConsoleRequest, workspace: Workspace, request_id: UUID)
     found = _request(workspace, request_id)
     is_open = Step.CARRY_OUT in decisions_open(found.type, found.state)
     form = RunForm(
-        request.POST if request.method == "POST" else None, type_=found.type, named=str(found.subject_id)[:8]
+        request.POST if request.method == "POST" else None,
+        type_=found.type,
+        named=str(found.subject_id)[:8],
+        notes=takes_notes(found),
     )
     if form.is_bound and form.is_valid():
         answer = _run(request, workspace, found.id, form)
@@ -302,10 +306,11 @@ def _told_of(request: ConsoleRequest, workspace: Workspace, found: DataRequest) 
 def _forms(request: ConsoleRequest, workspace: Workspace, found: DataRequest) -> dict[str, Any]:
     viewer = name_of(actor_of(request))
     two = policy_of(workspace).two_approve_erasure
+    notes = takes_notes(found)
     steps = steps_shown(found, viewer, two=two)
     waits = two and found.first_approval_by == viewer and found.state == RequestState.REVIEW
     return {
-        "steps": [(one.value, StepForm(one)) for one in steps if one is not Step.CARRY_OUT],
+        "steps": [(one.value, StepForm(one, notes=notes)) for one in steps if one is not Step.CARRY_OUT],
         "may_run": Step.CARRY_OUT in steps,
         "needs_second": waits,
         "two_approve": two and found.type == RequestType.ERASURE,
@@ -313,7 +318,7 @@ def _forms(request: ConsoleRequest, workspace: Workspace, found: DataRequest) ->
         if found.ended or found.extended_on
         else ExtendForm(initial={"told_on": today_in(workspace)}, auto_id="extend_%s"),
         "assign": AssignForm(workspace=workspace, initial={"assignee": str(found.assignee_id or "")}),
-        "remark": NoteForm(auto_id="remark_%s"),
+        "remark": NoteForm(auto_id="remark_%s") if notes else None,
         "assign_me": str(request.user.pk),
     }
 
@@ -348,7 +353,7 @@ def _run(request: ConsoleRequest, workspace: Workspace, request_id: UUID, form: 
                 request=request_locked(workspace_id=workspace.id, request_id=request_id),
                 actor=actor_of(request),
                 pauses=form.cleaned_data.get("what", PAUSES),
-                note=form.cleaned_data["note"],
+                note=form.cleaned_data.get("note", ""),
             )
     except (RequestError, ErasureError) as refused:
         form.add_error(None, refused.message)
