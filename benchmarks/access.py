@@ -182,6 +182,7 @@ def fill(slug: str) -> Tenant:
             # Whoever holds the link may use it: what is tried is another one.
             "invitation_token": f"{workspace.id.hex}{secrets.token_urlsafe(32)}",
             "provider_id": "sso",
+            "tool": "search_memory",
         },
     )
     for _ in range(PEOPLE):
@@ -461,6 +462,7 @@ PARAMETERS: dict[str, tuple[str, str]] = {
     "token": ("invitation_token", "invitation_token"),
     "pk": ("passkey_id", "passkey_id"),
     "provider_id": ("provider_id", "provider_id"),
+    "tool": ("tool", "tool"),
 }
 
 # What an operation is sent, from the ids of somebody else. All but the path of those that are not here is their query.
@@ -491,6 +493,7 @@ BODIES: dict[str, Callable[[dict[str, str]], dict[str, Any]]] = {
     "replay_dead_letter": lambda i: {},
     "replay_dead_letters": lambda i: {"ids": [i["extraction_id"]]},
     "create_subject_token": lambda i: {"user_id": i["user_id"], "session_id": i["session_name"]},
+    "call_tool": lambda i: {"input": {"query": f"What of {i['fact_id']} and {i['session_name']}?"}},
     "lookup_subject": lambda i: {"user_id": i["user_id"]},
     "plan_erasure": lambda i: {},
     "begin_erasure": lambda i: {"confirm": "not of a plan"},

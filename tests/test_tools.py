@@ -1,17 +1,15 @@
 """Tools for a model: what is offered to whom, what each does, and what it says when it cannot."""
 
 import json
-from collections.abc import Callable
-from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
 import pytest
 from api_contract import ContractClient
-from django.utils import timezone
 from hypothesis import given
 from hypothesis import strategies as st
 from memory_samples import learn, say
+from tool_calls import Tokens, agent_in, call
 
 from audit.actors import Actor
 from audit.erasure.models import Erasure
@@ -21,64 +19,14 @@ from facts.models import Fact, FactVersion, Recall, Source, Status
 from facts.services import fact_correct
 from memoryhub.access.models import Agent, MemoryMode, Scope, Workspace
 from memoryhub.access.policy import Forgetting, WorkspacePolicy
-from memoryhub.access.services import agent_get_or_create, key_create, workspace_change
-from memoryhub.access.tokens import TOKEN_SCOPES, new_token, write_token
+from memoryhub.access.services import workspace_change
 from memoryhub.core.tenancy import in_workspace
 from memoryhub.tools.definitions import ALL, offered
 from memoryhub.tools.parameters import BadInput, read_input
 from sessions.models import Subject, TurnRole
-from sessions.services import subject_get_or_create, subject_pause
+from sessions.services import subject_pause
 
-Tokens = Callable[..., ContractClient]
 BUDGET = {"type": "constraint", "entity": "shipping", "attribute": "budget"}
-
-
-@pytest.fixture
-def token_of(workspace: Workspace, actor: Actor) -> Tokens:
-    """A client that holds a subject token."""
-
-    def make(
-        agent: Agent, user: str = "alice", scopes: frozenset[Scope] = TOKEN_SCOPES, session: str = ""
-    ) -> ContractClient:
-        with in_workspace(workspace.id):
-            subject = subject_get_or_create(workspace_id=workspace.id, external_id=user, actor=actor)
-        key = key_create(agent=agent, actor=actor, scopes=list(Scope))
-        made = new_token(
-            key_id=key.key.id,
-            subject_id=subject.id,
-            mode=MemoryMode(agent.mode),
-            scopes=scopes,
-            expires_at=timezone.now() + timedelta(hours=1),
-            session=session,
-        )
-        return ContractClient(headers={"authorization": f"Bearer {write_token(made)}"})
-
-    return make
-
-
-def agent_in(workspace: Workspace, mode: MemoryMode, actor: Actor) -> Agent:
-    return agent_get_or_create(workspace_id=workspace.id, name=f"agent-{mode}", mode=mode, actor=actor)
-
-
-@pytest.fixture
-def manager(workspace: Workspace, actor: Actor) -> Agent:
-    return agent_in(workspace, MemoryMode.MANAGED, actor)
-
-
-@pytest.fixture
-def tools(manager: Agent, token_of: Tokens) -> ContractClient:
-    """All tools, for alice."""
-    return token_of(manager)
-
-
-def call(client: ContractClient, tool: str, **given: Any) -> tuple[str, bool]:
-    """What the tool says, and whether that is an error."""
-    answer = client.send("POST", f"/tools/{tool}", {"input": given, "tool_use_id": "toolu_1"})
-    assert answer.status_code == 200, answer.content
-    body = answer.json()
-    [block] = body["content"]
-    assert (body["type"], body["tool_use_id"], block["type"]) == ("tool_result", "toolu_1", "text")
-    return block["text"], body["is_error"]
 
 
 def facts_of(workspace: Workspace) -> list[FactVersion]:
