@@ -182,7 +182,6 @@ def fill(slug: str) -> Tenant:
             # Whoever holds the link may use it: what is tried is another one.
             "invitation_token": f"{workspace.id.hex}{secrets.token_urlsafe(32)}",
             "provider_id": "sso",
-            "tool": "search_memory",
         },
     )
     for _ in range(PEOPLE):
@@ -462,8 +461,9 @@ PARAMETERS: dict[str, tuple[str, str]] = {
     "token": ("invitation_token", "invitation_token"),
     "pk": ("passkey_id", "passkey_id"),
     "provider_id": ("provider_id", "provider_id"),
-    "tool": ("tool", "tool"),
 }
+# Parameters that are names of the hub's own, the same for everybody.
+NAMES = {"tool": "search_memory"}
 
 # What an operation is sent, from the ids of somebody else. All but the path of those that are not here is their query.
 BODIES: dict[str, Callable[[dict[str, str]], dict[str, Any]]] = {
@@ -595,6 +595,8 @@ def built(attempt: Attempt, ids: dict[str, str]) -> tuple[str, str, dict[str, st
     for name in address.parameters:
         if name == "workspace":
             value = attempt.slug
+        elif name in NAMES:
+            value = NAMES[name]
         elif name in PARAMETERS:
             value = ids[PARAMETERS[name][address.console]]
         else:

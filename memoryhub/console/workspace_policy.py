@@ -98,8 +98,8 @@ WORDS: dict[str, tuple[str, str]] = {
 }
 CHOICES: dict[type[StrEnum], dict[str, str]] = {
     Forgetting: {
-        Forgetting.CONFIRMED: "once the person has confirmed it to the agent",
-        Forgetting.REVIEWED: "a person here decides",
+        Forgetting.CONFIRMED: "when the person says yes",
+        Forgetting.REVIEWED: "after review",
     },
     Sharing: {
         Sharing.SAID_BY_SUBJECT: "what the person said",
