@@ -462,6 +462,8 @@ PARAMETERS: dict[str, tuple[str, str]] = {
     "pk": ("passkey_id", "passkey_id"),
     "provider_id": ("provider_id", "provider_id"),
 }
+# Parameters that are names of the hub's own, the same for everybody.
+NAMES = {"tool": "search_memory"}
 
 # What an operation is sent, from the ids of somebody else. All but the path of those that are not here is their query.
 BODIES: dict[str, Callable[[dict[str, str]], dict[str, Any]]] = {
@@ -491,6 +493,7 @@ BODIES: dict[str, Callable[[dict[str, str]], dict[str, Any]]] = {
     "replay_dead_letter": lambda i: {},
     "replay_dead_letters": lambda i: {"ids": [i["extraction_id"]]},
     "create_subject_token": lambda i: {"user_id": i["user_id"], "session_id": i["session_name"]},
+    "call_tool": lambda i: {"input": {"query": f"What of {i['fact_id']} and {i['session_name']}?"}},
     "lookup_subject": lambda i: {"user_id": i["user_id"]},
     "plan_erasure": lambda i: {},
     "begin_erasure": lambda i: {"confirm": "not of a plan"},
@@ -593,6 +596,8 @@ def built(attempt: Attempt, ids: dict[str, str]) -> tuple[str, str, dict[str, st
     for name in address.parameters:
         if name == "workspace":
             value = attempt.slug
+        elif name in NAMES:
+            value = NAMES[name]
         elif name in PARAMETERS:
             value = ids[PARAMETERS[name][address.console]]
         else:

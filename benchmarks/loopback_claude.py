@@ -27,6 +27,8 @@ from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 from uuid import UUID
 
+from benchmarks.loopback_conversation import Conversations, Converse, Problem, uses
+
 KEY = "loopback-key"
 OPEN, CLOSE = "<conversation_data>", "</conversation_data>"
 
@@ -157,7 +159,8 @@ class LoopbackClaude:
     """The server, from `with` to its end. `behave` and `latency` (seconds before an answer) may be set anew meanwhile.
 
     `received` holds every request, `batches` what is stored. Batches end `batch_seconds` after they were made, or when
-    `end_batches` is called. `at_batches` scripts the calls about batches themselves, by their names: create, retrieve,
+    `end_batches` is called. With `converse` the good answers are those of a conversation, with tools and threads.
+    `at_batches` scripts the calls about batches themselves, by their names: create, retrieve,
     list, results, cancel, delete; a create that is to `hang_up` is carried out first.
     """
 
@@ -169,6 +172,7 @@ class LoopbackClaude:
         key: str = KEY,
         batch_seconds: float = 0.0,
         at_batches: Callable[[str], Step] | None = None,
+        converse: Converse | None = None,
         port: int = 0,
     ) -> None:
         self.behave = behave or always("good")
@@ -176,6 +180,8 @@ class LoopbackClaude:
         self.key = key
         self.batch_seconds = batch_seconds
         self.at_batches = at_batches or (lambda operation: Step())
+        self.converse = converse
+        self.conversations = Conversations()
         self.received: list[Received] = []
         self.batches: dict[str, Batch] = {}
         self.at_once = 0
@@ -462,10 +468,33 @@ class Handler(BaseHTTPRequestHandler):
             self._send_bytes(200, b"<html><body>Please sign in</body></html>", "text/html")
         elif problem is not None:
             self._error(*problem)
+        elif self.server.converse is not None and step.kind == "good":
+            self._conversation(received.body, self.server.converse)
         else:
             answer = self.server.message(received, step.kind if step.kind in ANSWERS else "good")
             whole = json.dumps(answer).encode()
             self._send_bytes(200, whole[: len(whole) // 2] if step.kind == "broken_body" else whole, "application/json")
+
+    def _conversation(self, body: Mapping[str, Any], converse: Converse) -> None:
+        try:
+            whole = self.server.conversations.whole(body)
+        except Problem as problem:
+            self._send(problem.status, problem.body())
+            return
+        content = converse(whole)
+        self._send(
+            200,
+            {
+                "id": self.server.conversations.replied(whole, content),
+                "type": "message",
+                "role": "assistant",
+                "model": MODELS[body["model"]][0],
+                "content": content,
+                "stop_reason": "tool_use" if uses(content) else "end_turn",
+                "stop_sequence": None,
+                "usage": {"input_tokens": tokens(json.dumps(whole["messages"])), "output_tokens": 1},
+            },
+        )
 
     def _batches(self, path: str, body: Any) -> None:
         match = re.fullmatch(r"/v1/messages/batches(?:/(?P<id>[\w-]+)(?P<rest>/results|/cancel)?)?", path)

@@ -13,8 +13,8 @@ from memoryhub.core.screening import SUSPICIOUS, screen
 
 CONTENT_CHARACTERS = 4_000
 """What a fact may say: it is one sentence."""
-MARKS_STALE, RESTORES = "marks_stale", "restores"
-"""Not statements but wishes: that a version count as stale, that an earlier one come back."""
+MARKS_STALE, RESTORES, ASKS_ERASURE = "marks_stale", "restores", "asks_erasure"
+"""Not statements but wishes: that a version count as stale, that an earlier one come back, that a fact be erased."""
 WAITS_BECAUSE = (
     "untrusted_source",
     "contradicts_pinned",
@@ -23,6 +23,7 @@ WAITS_BECAUSE = (
     "of_another",
     MARKS_STALE,
     RESTORES,
+    ASKS_ERASURE,
     "rejected_before",
     "withheld",
     "echo",

@@ -32,7 +32,7 @@ from facts.decision import (
     decide,
     entity_key,
 )
-from facts.doubts import MARKS_STALE, RESTORES, Doubt, Heard, doubts_about
+from facts.doubts import ASKS_ERASURE, MARKS_STALE, RESTORES, Doubt, Heard, doubts_about
 from facts.exceptions import NotPossible, RecordingPaused, TooManyFacts, UnknownFact
 from facts.indexing import index_versions
 from facts.models import Evidence, EvidenceKind, Fact, FactTally, FactTransition, FactType, FactVersion, Source, Status
@@ -508,6 +508,17 @@ def fact_mark_stale(
     return current
 
 
+def fact_ask_erasure(*, fact: Fact, actor: Actor, agent_id: UUID) -> FactVersion:
+    """Ask a person to erase the fact, as an agent that may not: a quarantined version that says so waits for review.
+
+    Letting it in puts the fact away. Raises NotPossible while nothing of it was let in.
+    """
+    fact, shown = fact_locked(fact, None)
+    if shown.status not in LET_IN:
+        raise NotPossible("fact", "This fact waits for a person to look at it already.")
+    return _wishes(fact, shown, agent_id, MARKS_STALE, ASKS_ERASURE, actor=actor, note="")
+
+
 def fact_restore(
     *,
     fact: Fact,
@@ -707,6 +718,11 @@ def _churned(versions: Sequence[FactVersion], agent_id: UUID, policy: WorkspaceP
 
 def _agent_of(actor: Actor) -> UUID | None:
     return UUID(actor.id) if actor.kind == ActorKind.AGENT else None
+
+
+def may_put_away(fact: Fact, version: FactVersion, agent_id: UUID) -> bool:
+    """Whether an agent may put a version away by itself: it brought it in, and nobody vouches for it."""
+    return not _not_its_own(fact, version, agent_id)
 
 
 def _not_its_own(fact: Fact, version: FactVersion, agent_id: UUID) -> str:

@@ -21,6 +21,7 @@ from facts.recall import Item, Receipted, surface
 from facts.retrieval.results import FactHit, FactSearch
 from facts.retrieval.search import CANDIDATES_SHOWN, Query, loaded, prepare_query, search_facts
 from facts.visibility import Sight, sight_of
+from memoryhub.access.callers import Caller
 from memoryhub.access.models import MemoryMode
 from memoryhub.access.policy import WorkspacePolicy
 from memoryhub.core.screening import redacted, screen
@@ -31,9 +32,9 @@ from sessions.models import Session, Subject, Turn, TurnRole
 
 TOOLS = {
     MemoryMode.STATELESS: (),
-    MemoryMode.EPISODIC: (),
-    MemoryMode.FULL: ("mark_fact_stale",),
-    MemoryMode.MANAGED: ("mark_fact_stale", "remember", "forget"),
+    MemoryMode.EPISODIC: ("search_memory",),
+    MemoryMode.FULL: ("search_memory", "list_facts", "mark_fact_stale"),
+    MemoryMode.MANAGED: ("search_memory", "list_facts", "mark_fact_stale", "remember", "forget"),
 }
 """The memory tools that go with each mode."""
 
@@ -96,6 +97,17 @@ class Viewpoint:
     kind: RecallKind = RecallKind.WORKING_MEMORY
     policy: WorkspacePolicy = field(kw_only=True)
     """The workspace's, as the request found it."""
+
+    @classmethod
+    def of(cls, caller: Caller) -> "Viewpoint":
+        return cls(
+            workspace_id=caller.workspace_id,
+            text_config=caller.text_config,
+            actor=caller.actor,
+            agent_id=caller.agent_id,
+            mode=caller.mode,
+            policy=caller.policy,
+        )
 
     def sight(self) -> Sight:
         """What may be shown to this agent."""

@@ -304,6 +304,7 @@ SPECTACULAR_SETTINGS = {
             "name": "Requests",
             "description": "What people ask for about their memory, legal holds, and who was shown what.",
         },
+        {"name": "Tools", "description": "What a model may call by itself, bound to one person by a token."},
         {"name": "Tokens", "description": "Short-lived credentials that are good for one person."},
         {"name": "Audit", "description": "Who did what."},
     ],

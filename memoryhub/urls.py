@@ -1,14 +1,16 @@
-"""Every address of the hub: console, API, its description, and health."""
+"""Every address of the hub: console, API, its description, MCP, and health."""
 
 from django.urls import include, path
 
 from memoryhub.api.views.docs import docs, schema
 from memoryhub.health import healthz, metrics_view, readyz
+from memoryhub.mcp.views import mcp
 
 urlpatterns = [
     path("api/v1/", include("memoryhub.api.urls")),
     path("api/schema/", schema, name="api-schema"),
     path("api/docs/", docs, name="api-docs"),
+    path("mcp", mcp, name="mcp"),
     path("healthz", healthz, name="healthz"),
     path("readyz", readyz, name="readyz"),
     path("metrics", metrics_view, name="metrics"),

@@ -18,7 +18,7 @@ class Address:
 
     @property
     def is_api(self) -> bool:
-        return self.route.startswith("/api/v1/")
+        return self.route.startswith("/api/v1/") or self.route == "/mcp"
 
     def at(self, ids: Mapping[str, str]) -> str:
         """Parameters that `ids` lacks lead nowhere."""

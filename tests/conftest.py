@@ -16,6 +16,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 import psycopg
@@ -27,14 +28,19 @@ from django.core.servers.basehttp import ThreadedWSGIServer
 from django.core.wsgi import get_wsgi_application
 from django.db import connections
 from django.test.testcases import QuietWSGIRequestHandler
+from django.utils import timezone
 from psycopg import sql
 from pytest_django import DjangoDbBlocker
+from tool_calls import Tokens, agent_in
 
 from audit.actors import Actor
-from memoryhub.access.models import Agent, Role, Scope, User, Workspace
+from memoryhub.access.models import Agent, MemoryMode, Role, Scope, User, Workspace
 from memoryhub.access.people import user_create
 from memoryhub.access.services import NewKey, agent_get_or_create, key_create, workspace_create
+from memoryhub.access.tokens import TOKEN_SCOPES, new_token, write_token
 from memoryhub.core.postgres import DATABASE, OWNER, RUNTIME, SUPERUSER, EmbeddedPostgres
+from memoryhub.core.tenancy import in_workspace
+from sessions.services import subject_get_or_create
 
 # Its data need not survive the machine.
 FAST = {
@@ -237,6 +243,40 @@ def outsider_key(other_workspace: Workspace, actor: Actor) -> NewKey:
 def api(agent_key: NewKey) -> ContractClient:
     """The test client with the agent's key; a body given as a dict with content_type="application/json" is JSON."""
     return ContractClient.of(agent_key)
+
+
+@pytest.fixture
+def token_of(workspace: Workspace, actor: Actor) -> Tokens:
+    """A client that holds a subject token."""
+
+    def make(
+        agent: Agent, user: str = "alice", scopes: frozenset[Scope] = TOKEN_SCOPES, session: str = ""
+    ) -> ContractClient:
+        with in_workspace(workspace.id):
+            subject = subject_get_or_create(workspace_id=workspace.id, external_id=user, actor=actor)
+        key = key_create(agent=agent, actor=actor, scopes=list(Scope))
+        made = new_token(
+            key_id=key.key.id,
+            subject_id=subject.id,
+            mode=MemoryMode(agent.mode),
+            scopes=scopes,
+            expires_at=timezone.now() + timedelta(hours=1),
+            session=session,
+        )
+        return ContractClient(headers={"authorization": f"Bearer {write_token(made)}"})
+
+    return make
+
+
+@pytest.fixture
+def manager(workspace: Workspace, actor: Actor) -> Agent:
+    return agent_in(workspace, MemoryMode.MANAGED, actor)
+
+
+@pytest.fixture
+def tools(manager: Agent, token_of: Tokens) -> ContractClient:
+    """All tools, for alice."""
+    return token_of(manager)
 
 
 @pytest.fixture

@@ -59,6 +59,7 @@ OPEN: dict[str, str] = {
     "metrics": ANYBODY,  # from this host; else with a token: tests/test_health.py
     "api-schema": ANYBODY,
     "api-docs": ANYBODY,
+    "mcp": ANYBODY,  # who has a subject token: tests/test_mcp.py
     "home": SIGNED_IN,
     "sign-in": ANYBODY,
     "sign-out": ANYBODY,
@@ -124,6 +125,7 @@ BODIES: dict[tuple[str, str], Callable[[Ids], dict[str, Any]]] = {
     ("POST", "subject-pause"): lambda i: {"what": ["recording"]},
     ("POST", "subject-resume"): lambda i: {"what": ["recording"]},
     ("POST", "subject-tokens"): lambda i: {"user_id": i["user"]},
+    ("POST", "tool-call"): lambda i: {"input": {"query": "What do we run?"}},
     ("POST", "erasure-plan"): lambda i: {},
     ("POST", "subject-erasures"): lambda i: {
         "confirm": confirmation_of(Plan(Scope_(UUID(i["subject_id"])), {}), workspace_id=UUID(i["workspace_id"]))
@@ -388,6 +390,7 @@ def _tenant(slug: str, actor: Actor) -> Tenant:
             "invitation_id": invitation.invitation.id,
             "token": invitation.token,
             "provider_id": "sso",
+            "tool": "search_memory",
             "leaf": bytes(Entry.objects.filter(subject_id=subject.id).latest("id").leaf).hex(),
         }
     return Tenant(workspace, {name: str(value) for name, value in ids.items()}, canary, bystander.id)
@@ -549,7 +552,7 @@ def absent_like(ids: Ids) -> dict[str, str]:
     def nowhere(name: str, value: str) -> str:
         if name == "pk":
             return str(900_000 + next(_absent))
-        if name in ("workspace", "provider_id"):
+        if name in ("workspace", "provider_id", "tool"):
             return value
         if re.fullmatch(r"[0-9a-f]{8}-[0-9a-f-]{27}", value):
             return str(uuid4())
@@ -756,6 +759,8 @@ def _refusal(address: Address, permission: Permission, credential: Credential) -
         return 403, "mode_forbids"
     if credential.token and address.api_view.keys_only:
         return 403, "token_forbids"
+    if address.api_view.tokens_only and not credential.token:
+        return 403, "key_forbids"
     return None
 
 

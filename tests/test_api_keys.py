@@ -13,8 +13,10 @@ from audit.actors import Actor
 from audit.models import Entry
 from memoryhub.access.models import Agent, ApiKey, MemoryMode, Scope, Workspace
 from memoryhub.access.services import NewKey, agent_get_or_create, key_create, key_revoke
+from memoryhub.access.tokens import TOKEN_SCOPES, new_token, write_token
 from memoryhub.api.urls import urlpatterns
 from memoryhub.core.tenancy import in_workspace
+from sessions.services import subject_get_or_create
 
 TURNS = {"user_id": "maria", "turns": [{"role": "user", "content": "I moved to Lisbon."}]}
 MEMORY = {"user_id": "maria", "session_id": "s2", "message": "Where do I live?"}
@@ -61,6 +63,8 @@ CALLS: list[tuple[str, str, Any, Scope]] = [
     ("GET", "/holds", None, Scope.SUBJECTS_MANAGE),
     ("POST", f"/holds/{SOME_ID}/release", {}, Scope.SUBJECTS_MANAGE),
     ("POST", "/subject-tokens", {"user_id": "maria"}, Scope.TOKENS_CREATE),
+    ("GET", "/tools", None, Scope.MEMORY_READ),
+    ("POST", "/tools/search_memory", {"input": {"query": "tea"}}, Scope.MEMORY_READ),
     ("GET", "/review", None, Scope.FACTS_REVIEW),
     ("POST", f"/review/{SOME_ID}/approve", {}, Scope.FACTS_REVIEW),
     ("POST", f"/review/{SOME_ID}/reject", {"reason": "wrong"}, Scope.FACTS_REVIEW),
@@ -78,6 +82,7 @@ CALLS: list[tuple[str, str, Any, Scope]] = [
 ]
 CALL_NAMES = [f"{method} {path.replace(SOME_ID, 'id')}" for method, path, _, _ in CALLS]
 
+FOR_TOKENS = ("/tools",)
 FACTS_ONLY = ("/facts", "/recalls", "/review")
 NO_MEMORY = (
     "/subjects",
@@ -92,9 +97,24 @@ NO_MEMORY = (
 )
 
 
-def client_of(workspace: Workspace, actor: Actor, *, scopes: list[Scope], mode: MemoryMode | None = None) -> Any:
+def client_of(
+    workspace: Workspace, actor: Actor, path: str, *, scopes: list[Scope], mode: MemoryMode | None = None
+) -> Any:
+    """A client with a key, or with a token made with it where `path` is for tokens alone."""
     agent = agent_get_or_create(workspace_id=workspace.id, name=f"agent-{uuid4().hex[:8]}", actor=actor, mode=mode)
-    return ContractClient.of(key_create(agent=agent, actor=actor, scopes=scopes))
+    key = key_create(agent=agent, actor=actor, scopes=scopes)
+    if not path.startswith(FOR_TOKENS):
+        return ContractClient.of(key)
+    with in_workspace(workspace.id):
+        subject = subject_get_or_create(workspace_id=workspace.id, external_id="maria", actor=actor)
+    token = new_token(
+        key_id=key.key.id,
+        subject_id=subject.id,
+        mode=MemoryMode(agent.mode),
+        scopes=TOKEN_SCOPES.intersection(scopes),
+        expires_at=timezone.now() + timedelta(minutes=5),
+    )
+    return ContractClient(headers={"authorization": f"Bearer {write_token(token)}"})
 
 
 def test_the_list_of_calls_is_complete() -> None:
@@ -118,7 +138,7 @@ def test_no_call_works_without_a_key(db: None, method: str, path: str, body: Any
 def test_every_call_needs_its_scope(
     workspace: Workspace, actor: Actor, method: str, path: str, body: Any, scope: Scope
 ) -> None:
-    client = client_of(workspace, actor, scopes=[one for one in Scope if one != scope])
+    client = client_of(workspace, actor, path, scopes=[one for one in Scope if one != scope])
     answer = client.send(method, path, body)
     assert answer.status_code == 403
     assert answer.json()["error"]["code"] == "scope_missing"
@@ -132,7 +152,7 @@ def test_every_call_needs_its_scope(
 def test_its_scope_is_all_that_a_call_needs(
     workspace: Workspace, actor: Actor, method: str, path: str, body: Any, scope: Scope
 ) -> None:
-    answer = client_of(workspace, actor, scopes=[scope]).send(method, path, body)
+    answer = client_of(workspace, actor, path, scopes=[scope]).send(method, path, body)
     # Of what the calls name, only what they make themselves is there.
     assert answer.status_code in (200, 201, 202, 404), answer.content
 
@@ -204,7 +224,7 @@ def test_the_memory_mode_is_enforced(
         allowed = False
     else:
         allowed = mode != MemoryMode.EPISODIC or not path.startswith(FACTS_ONLY)
-    client = client_of(workspace, actor, scopes=list(Scope), mode=mode)
+    client = client_of(workspace, actor, path, scopes=list(Scope), mode=mode)
     before = state_of(workspace)
     answer = client.send(method, path, body)
     if allowed:

@@ -14,10 +14,11 @@ import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
+from uuid import UUID
 
 import pytest
 from django.conf import settings
@@ -43,10 +44,11 @@ from facts.block import CLOSE, OPEN, BlockFact, BlockTurn, build_block
 from facts.decision import attribute_key
 from facts.models import Extraction, ExtractionState, Fact, FactType, FactVersion, Source
 from facts.services import FactInput, fact_pin, facts_record
-from memoryhub.access.models import Agent, Role, Scope, Workspace
+from memoryhub.access.models import Agent, MemoryMode, Role, Scope, Workspace
 from memoryhub.access.people import user_create
 from memoryhub.access.policy import Treatment, WorkspacePolicy
 from memoryhub.access.services import agent_get_or_create, key_create, workspace_change
+from memoryhub.access.tokens import TOKEN_SCOPES, new_token, write_token
 from memoryhub.core.screening import SENSITIVE
 from memoryhub.core.screening.folding import INVISIBLE, fold
 from memoryhub.core.spreadsheet import csv_lines, original
@@ -114,6 +116,8 @@ class World:
     tenant: Tenant
     texts: tuple[str, ...]
     api: Client
+    bound: Client
+    """With a token for the sample's person, for what is for tokens alone."""
     people: dict[Role, Client]
     accepted: Sent = field(default_factory=lambda: defaultdict(list))
     refused: Sent = field(default_factory=lambda: defaultdict(list))
@@ -124,6 +128,9 @@ class World:
 
     def packs(self, limit: int) -> list[str]:
         return packed(limit, self.texts)
+
+    def client_for(self, address: Any) -> Client:
+        return self.bound if address.api_view.tokens_only else self.api
 
 
 @pytest.fixture(scope="module")
@@ -150,9 +157,18 @@ def _world(slug: str, texts: tuple[str, ...]) -> World:
         user, _ = user_create(username=f"{slug}-{role.value}", workspace=tenant.workspace, role=role, actor=ACTOR)
         people[role] = Client(raise_request_exception=False)
         people[role].force_login(user)
-    world = World(
-        tenant, texts, Client(headers={"authorization": f"Bearer {key.secret}"}, raise_request_exception=False), people
+    token = new_token(
+        key_id=key.key.id,
+        subject_id=UUID(tenant.ids["subject_id"]),
+        mode=MemoryMode(agent.mode),
+        scopes=TOKEN_SCOPES,
+        expires_at=timezone.now() + timedelta(hours=1),
     )
+    api, bound = (
+        Client(headers={"authorization": f"Bearer {credential}"}, raise_request_exception=False)
+        for credential in (key.secret, write_token(token))
+    )
+    world = World(tenant, texts, api, bound, people)
     for address in OPERATIONS:
         for method in address.api_view.permissions:
             if method != "GET":
@@ -198,7 +214,9 @@ def _write(
         quote(ids[part[1:-1]], safe="") if part.startswith("{") else part
         for part in re.split(r"({\w+})", address.route.removeprefix("/api/v1"))
     )
-    answer = world.api.generic(method, url, json.dumps(filled(body, wanted)), content_type="application/json")
+    answer = world.client_for(address).generic(
+        method, url, json.dumps(filled(body, wanted)), content_type="application/json"
+    )
     assert answer.status_code < 500, (address.name, wanted)
     json.loads(answer.content or b"{}")
     if answer.status_code < 300:
@@ -329,7 +347,7 @@ def _everything(world: World) -> Iterator[Any]:
         if address.name == "review":
             queries = [{"state": state} for state in ("waiting", "unshared", "rejected")]
         for query in queries:
-            for body in _pages_of(world, address.at(ids | {"session_id": ids["session_name"]}), query):
+            for body in _pages_of(world, address.at(ids | {"session_id": ids["session_name"]}), query, address):
                 if address.name == "subjects":
                     people += [one["subject_id"] for one in body["subjects"]]
                 yield body
@@ -340,9 +358,10 @@ def _everything(world: World) -> Iterator[Any]:
         yield from _pages_of(world, "/api/v1/facts", {"user_id": "person of fact", "status": kind})
 
 
-def _pages_of(world: World, url: str, query: dict[str, str]) -> Iterator[Any]:
+def _pages_of(world: World, url: str, query: dict[str, str], address: Any = None) -> Iterator[Any]:
+    client = world.client_for(address) if address else world.api
     for _ in range(20):
-        answer = world.api.get(f"{url}?{urlencode(query)}")
+        answer = client.get(f"{url}?{urlencode(query)}")
         assert answer.status_code == 200, (url, answer.content[:200])
         body = json.loads(answer.content)
         yield body

@@ -32,6 +32,13 @@ class Sharing(StrEnum):
     SAID_BY_SUBJECT = "said_by_subject"
 
 
+class Forgetting(StrEnum):
+    """Who decides when an agent in mode `managed` is asked to forget a fact that is its own."""
+
+    CONFIRMED = "confirmed"
+    REVIEWED = "reviewed"
+
+
 SENSITIVE_DATA: dict[Kind, Treatment] = {
     Kind.PAYMENT_CARD: Treatment.REDACT,
     Kind.IBAN: Treatment.REDACT,
@@ -57,6 +64,9 @@ class WorkspacePolicy(RegisterRules, RetentionRules):
     # How much one agent may change about one person in a day. What goes beyond waits for review.
     facts_per_day: int = Field(default=5_000, ge=1, le=1_000_000)
     versions_per_fact_per_day: int = Field(default=20, ge=1, le=10_000)
+
+    # What an agent may forget when it is asked to. What is not its own waits for a person in any case.
+    forgetting: Forgetting = Forgetting.CONFIRMED
 
     # What is shown to agents.
     sharing: Sharing = Sharing.SAID_BY_SUBJECT

@@ -20,7 +20,7 @@ from memoryhub.access.models import MemoryMode, Scope, key_digest
 from memoryhub.access.permissions import RULES, Permission
 from memoryhub.access.policy import stored_policy
 from memoryhub.access.tokens import PREFIX, BadToken, read_token
-from memoryhub.api.errors import ModeForbids, ScopeMissing, TokenForbids
+from memoryhub.api.errors import KeyForbids, ModeForbids, ScopeMissing, TokenForbids
 from memoryhub.core.observability import log_fields
 from memoryhub.core.tenancy import confine_to, in_workspace
 
@@ -161,18 +161,22 @@ class HasScope(BasePermission):
             return method.lower() not in view.http_method_names or not hasattr(view, method.lower())
         route = request.resolver_match.url_name if request.resolver_match else ""
         if scope not in caller.scopes:
-            _record_denial(caller, scope, route, "missing_scope")
+            record_denial(caller, scope, route, "missing_scope")
             raise ScopeMissing(f"This key lacks the scope {scope.value}.", fields={"scope": [scope.value]})
         if caller.mode not in getattr(view, "modes", ()):
-            _record_denial(caller, scope, route, "memory_mode")
+            record_denial(caller, scope, route, "memory_mode")
             raise ModeForbids(f"The agent's memory mode is {caller.mode.value}: it does not allow this.")
         if caller.bound and getattr(view, "keys_only", False):
-            _record_denial(caller, scope, route, "keys_only")
+            record_denial(caller, scope, route, "keys_only")
             raise TokenForbids("This is for API keys: a subject token may not do it.")
+        if not caller.bound and getattr(view, "tokens_only", False):
+            record_denial(caller, scope, route, "tokens_only")
+            raise KeyForbids("This is for subject tokens: make one with this key (POST /api/v1/subject-tokens).")
         return True
 
 
-def _record_denial(caller: Caller, scope: Scope, route: str | None, reason: str) -> None:
+def record_denial(caller: Caller, scope: Scope, route: str | None, reason: str) -> None:
+    """Write down that `caller` asked for more than it may."""
     with in_workspace(caller.workspace_id):
         record(
             caller.actor,

@@ -32,12 +32,13 @@ class ApiView(APIView):
 
     Whoever comes with a subject token is confined to its person without the view's doing: the database shows no other's
     rows, and what the address, the body or the query names is compared with the token before the view sees it. With
-    `keys_only` a token may not call it at all.
+    `keys_only` a token may not call it at all, with `tokens_only` nobody else may.
     """
 
     permissions: ClassVar[Mapping[str, Permission]] = {}
     modes: ClassVar[frozenset[MemoryMode]] = REMEMBERING
     keys_only: ClassVar[bool] = False
+    tokens_only: ClassVar[bool] = False
     content_negotiation_class = AlwaysJson
     # Without OPTIONS: it would describe what the schema describes.
     http_method_names = ["get", "head", "post", "patch"]

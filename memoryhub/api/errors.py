@@ -39,6 +39,7 @@ from sessions.exceptions import SessionOfAnother, TurnConflict, UnknownSession, 
 logger = logging.getLogger(__name__)
 
 API_PREFIX = "/api/"
+MCP_PATH = "/mcp"
 RETRY_SECONDS = 1
 """After how long a caller may try again when the database was away: it restarts in less."""
 
@@ -126,6 +127,13 @@ class TokenForbids(Refused):
 
     status_code = status.HTTP_403_FORBIDDEN
     default_code = "token_forbids"
+
+
+class KeyForbids(Refused):
+    """The call is for subject tokens only."""
+
+    status_code = status.HTTP_403_FORBIDDEN
+    default_code = "key_forbids"
 
 
 class ModeForbids(Refused):
@@ -272,4 +280,4 @@ def _too_large(error: RequestDataTooBig) -> str:
 
 
 def _is_api(request: HttpRequest) -> bool:
-    return request.path_info.startswith(API_PREFIX)
+    return request.path_info.startswith(API_PREFIX) or request.path_info == MCP_PATH

@@ -170,6 +170,19 @@ class Metadata(serializers.Field[dict[str, Any], Any, Any, Any]):
         return value
 
 
+@extend_schema_field(OpenApiTypes.OBJECT)
+class JsonObject(serializers.Field[dict[str, Any], Any, Any, Any]):
+    """Any JSON object."""
+
+    def to_internal_value(self, data: Any) -> dict[str, Any]:
+        if not isinstance(data, Mapping):
+            raise serializers.ValidationError("Must be an object.")
+        return dict(data)
+
+    def to_representation(self, value: Any) -> Any:
+        return value
+
+
 @extend_schema_field(
     {
         "oneOf": [

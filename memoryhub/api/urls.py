@@ -47,6 +47,7 @@ from memoryhub.api.views.subjects import (
     SubjectUnrestrict,
 )
 from memoryhub.api.views.tokens import SubjectTokens
+from memoryhub.api.views.tools import ToolCall, Tools
 from memoryhub.api.views.turns import SessionClose, Turns
 
 app_name = "api"
@@ -92,6 +93,8 @@ urlpatterns = [
     path("holds", Holds.as_view(), name="holds"),
     path("holds/<uuid:hold_id>/release", HoldRelease.as_view(), name="hold-release"),
     path("subject-tokens", SubjectTokens.as_view(), name="subject-tokens"),
+    path("tools", Tools.as_view(), name="tools"),
+    path("tools/<str:tool>", ToolCall.as_view(), name="tool-call"),
     path("extractions", Extractions.as_view(), name="extractions"),
     path("extractions/<uuid:extraction_id>", ExtractionDetail.as_view(), name="extraction"),
     path("dead-letters", DeadLetters.as_view(), name="dead-letters"),

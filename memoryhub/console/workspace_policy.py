@@ -16,6 +16,7 @@ from pydantic.fields import FieldInfo
 from memoryhub.access.models import Role, Workspace
 from memoryhub.access.policy import (
     SENSITIVE_DATA,
+    Forgetting,
     Sharing,
     Treatment,
     WorkspacePolicy,
@@ -42,8 +43,9 @@ SECTIONS = (
     ),
     Section(
         "Changes by one agent",
-        "How much one agent may change about one person in a day. What goes beyond waits for review.",
-        ("facts_per_day", "versions_per_fact_per_day"),
+        "How much one agent may change about one person in a day, and what it may forget. What goes beyond waits for "
+        "review.",
+        ("facts_per_day", "versions_per_fact_per_day", "forgetting"),
     ),
     Section(
         "Sharing between agents",
@@ -71,6 +73,10 @@ WORDS: dict[str, tuple[str, str]] = {
     "max_body_bytes": ("Bytes of a request", ""),
     "facts_per_day": ("New facts about a person", "By one agent, in a day."),
     "versions_per_fact_per_day": ("New versions of a fact", "By one agent, in a day."),
+    "forgetting": (
+        "Forgetting facts that are its own",
+        "Where the person asks an agent in mode managed to. What is not its own always waits for review.",
+    ),
     "sharing": ("Facts another agent brought in", ""),
     "surface_tool_results": ("Show turns that tools wrote", "In working memory and search, to every agent."),
     "sensitive_data": ("Sensitive data", ""),
@@ -91,6 +97,10 @@ WORDS: dict[str, tuple[str, str]] = {
     "absolute_hours": ("Hours until signed out in any case", ""),
 }
 CHOICES: dict[type[StrEnum], dict[str, str]] = {
+    Forgetting: {
+        Forgetting.CONFIRMED: "when the person says yes",
+        Forgetting.REVIEWED: "after review",
+    },
     Sharing: {
         Sharing.SAID_BY_SUBJECT: "what the person said",
         Sharing.NOTHING: "nothing",

@@ -137,14 +137,7 @@ class Cited(ApiView):
 
 
 def viewpoint(caller: Caller) -> Viewpoint:
-    return Viewpoint(
-        workspace_id=caller.workspace_id,
-        text_config=caller.text_config,
-        actor=caller.actor,
-        agent_id=caller.agent_id,
-        mode=caller.mode,
-        policy=caller.policy,
-    )
+    return Viewpoint.of(caller)
 
 
 def receipted(recall: Receipted | None) -> dict[str, Any]:

@@ -1,0 +1,1 @@
+"""The agent's side: stands alone, imports nothing of the server."""

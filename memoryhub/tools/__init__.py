@@ -1,0 +1,1 @@
+"""What a model may do with memory by itself: the tools, for the API, MCP and whoever else offers them."""
