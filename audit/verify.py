@@ -604,8 +604,8 @@ class Bundle:
             raise Unreadable(f"{name} is not in the bundle") from error
 
 
-def _told(path: str) -> Mapping[str, Any]:
-    """A checkpoint in a file, or SIZE:ROOT."""
+def kept_checkpoint(path: str) -> Mapping[str, Any]:
+    """A checkpoint in a file, its last line, or SIZE:ROOT. Raises OSError and ValueError."""
     size, _, root = path.partition(":")
     if size.isdigit() and len(root) == 64:
         return {"size": int(size), "root": root.lower()}
@@ -646,7 +646,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         report = check(
             Bundle(told.bundle),
             all_signatures=told.all_signatures,
-            expect=[_told(one) for one in told.expect],
+            expect=[kept_checkpoint(one) for one in told.expect],
             receipts=told.receipt,
             trust=told.trust,
         )
