@@ -174,7 +174,7 @@ def _page(
             "page": Paginator(rows, SHOWN).get_page(request.GET.get("page")),
             "newest": rows.first(),
             "waiting": waiting,
-            "oldest": timedelta(seconds=round(oldest, 1)),
+            "oldest": timezone.now() - timedelta(seconds=oldest),
             "late": oldest > 30,
             "keys": [(one, bytes(one.public).hex()) for one in SigningKey.objects.order_by("since")],
             "places": [(place.value, state, behind) for place, state, behind in handovers(workspace.id)],
