@@ -69,8 +69,8 @@ def main() -> None:
     harms = count - done["none"]
     finish(
         not wrong,
-        f"{harms - len(wrong) + alarms} of {harms} harms to the database with the right verdict, {alarms} false alarms in "
-        f"{done['none']} checks without harm",
+        f"{harms - len(wrong) + alarms} of {harms} harms to the database with the right verdict, {alarms} false "
+        f"alarms in {done['none']} checks without harm",
     )
 
 
