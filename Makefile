@@ -7,7 +7,7 @@ PORT ?= 8000
 ARGS ?=
 # Processes that run tests; each has a database server of its own.
 TESTERS ?= 2
-PROOFS = screening poisoning extraction_quality access tools schema encryption crash erasure
+PROOFS = screening poisoning extraction_quality access tools schema encryption crash erasure integrity tampering sealing
 
 BIN = $(VENV)/bin
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps --no-compile

@@ -22,7 +22,9 @@ from audit.shapes import (
     Record,
     Shape,
 )
+from audit.verify import EXIT as VERDICT_EXITS
 
+VERDICTS = OneOf(tuple(VERDICT_EXITS))
 ITEM_KINDS = OneOf(("fact", "turn"))
 SCOPES = OneOf(
     (
@@ -332,6 +334,12 @@ ACTIONS: Mapping[str, Action] = _table(
         "audit.restored",
         "An older state of the database was put back, and this log goes on from there.",
         {"known": COUNT, "number": COUNT, "digest": DIGEST_},
+    ),
+    Action("audit.verify_began", "Somebody asked that this log be checked.", {"run": UUID_}),
+    Action(
+        "audit.verified",
+        "This log was checked from its first entry to its last.",
+        {"run": UUID_, "verdict": VERDICTS, "size": COUNT, "checkpoints": COUNT, "found": COUNT},
     ),
     Action("memory.imported", "A file of sessions and facts was imported.", {**IMPORT, "file": DIGEST_}),
     Action(

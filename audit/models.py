@@ -120,4 +120,12 @@ class Commitment(models.Model):
 from audit.erasure.models import Erasure, ErasureTrace, Tombstone  # noqa: E402, F401
 from audit.requests.models import DataRequest, Hold, RequestStep  # noqa: E402, F401
 from audit.retention.models import RetentionSweep  # noqa: E402, F401
-from audit.sealing.models import Checkpoint, Pending, Sealed, SigningKey  # noqa: E402, F401
+from audit.sealing.models import (  # noqa: E402, F401
+    Checkpoint,
+    Handover,
+    Pending,
+    Sealed,
+    SigningKey,
+    Verdict,
+    Verification,
+)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
 from typing import Any
+from uuid import UUID
 
 from django.conf import settings
 from django.db import Error as DatabaseError
@@ -18,6 +19,10 @@ from django.db.migrations.loader import MigrationLoader
 from django.db.models import Count, Min
 from django.utils import timezone
 
+from audit.models import INSTALLATION, Checkpoint
+from audit.sealing.handover import handovers
+from audit.sealing.services import lag
+from audit.sealing.verifying import last_verdict
 from facts.extraction.extractors import extractor_state
 from facts.extraction.windows import waiting_work
 from facts.models import Extraction, ExtractionState
@@ -27,7 +32,7 @@ from memoryhub.core.search.models import Pending
 from memoryhub.core.tenancy import in_workspace
 
 # Work that waits longer than this is named as degraded: whoever does it has stopped or cannot keep up.
-LATE = {"indexing": 30.0, "extraction": 600.0, "tasks": 120.0}  # seconds
+LATE = {"indexing": 30.0, "extraction": 600.0, "tasks": 120.0, "audit": 30.0}  # seconds
 FRESH = 2.0  # seconds for which one look at the queues serves every probe of a process
 
 
@@ -40,12 +45,27 @@ class Waiting:
 
 
 @dataclass(frozen=True, slots=True)
+class AuditState:
+    """The log of the hub as a whole: of several workspaces always the worst."""
+
+    sealed: int
+    failed: tuple[str, ...]
+    """The verdicts of the logs that did not pass their last check."""
+    verified_at: datetime | None
+    """When the log was checked whose last check is the longest ago; None while one was never checked."""
+    behind: Mapping[str, int]
+    """Checkpoints that each place outside lacks, and in `failing` the places that took nothing when last offered."""
+    failing: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Queues:
     """What waits in all workspaces, and how many windows are in which state of extraction."""
 
     waiting: Mapping[str, Waiting]
     extractions: Mapping[str, int]
     extractor: dict[str, Any]
+    audit: AuditState
 
 
 def readiness() -> dict[str, dict[str, Any]]:
@@ -67,6 +87,9 @@ def readiness() -> dict[str, dict[str, Any]]:
             "waiting": waiting.count,
             "oldest_s": round(waiting.oldest_s, 1),
         }
+    log = queues.audit
+    parts["audit"]["ok"] = parts["audit"]["ok"] and not log.failed and not log.failing
+    parts["audit"] |= {"failed": list(log.failed), "anchors_failing": list(log.failing)}
     parts["extraction"]["dead_letters"] = queues.extractions.get(ExtractionState.DEAD.value, 0)
     parts["extractor"] = queues.extractor
     return parts
@@ -88,7 +111,7 @@ _last_look: tuple[float, Queues] | None = None
 def look_at_queues() -> Queues:
     """Row-level security shows one workspace at a time, so the workspaces are asked one after the other."""
     now = timezone.now()
-    indexing, extraction = _Tally(now), _Tally(now)
+    indexing, extraction, logs = _Tally(now), _Tally(now), _Logs()
     states: dict[str, int] = {state.value: 0 for state in ExtractionState}
     for workspace_id in Workspace.objects.values_list("id", flat=True):
         with in_workspace(workspace_id):
@@ -98,11 +121,55 @@ def look_at_queues() -> Queues:
                     extraction.add({"count": count, "oldest": oldest})
             for state, count in Extraction.objects.values_list("state").annotate(count=Count("pk")):
                 states[state] += count
+            logs.add(workspace_id)
+    with in_workspace(INSTALLATION):
+        logs.add(INSTALLATION)
     return Queues(
-        waiting={"indexing": indexing.total(), "extraction": extraction.total(), "tasks": _tasks(now)},
+        waiting={"indexing": indexing.total(), "extraction": extraction.total(), "tasks": _tasks(now)}
+        | {"audit": logs.waiting()},
         extractions=states,
         extractor=extractor_state(),
+        audit=logs.total(),
     )
+
+
+class _Logs:
+    """The audit logs, one after the other."""
+
+    def __init__(self) -> None:
+        self._waiting: list[tuple[int, float]] = []
+        self._sealed = 0
+        self._failed: list[str] = []
+        self._verified: list[datetime | None] = []
+        self._behind: dict[str, int] = {}
+        self._failing: set[str] = set()
+
+    def add(self, workspace_id: UUID) -> None:
+        """Needs a transaction of the workspace."""
+        self._waiting.append(lag(workspace_id))
+        checkpoints = Checkpoint.objects.filter(workspace_id=workspace_id).order_by("-number")
+        self._sealed += checkpoints.values_list("size", flat=True).first() or 0
+        verdict = last_verdict(workspace_id)
+        self._verified.append(verdict.at if verdict else None)
+        if verdict and not verdict.ok:
+            self._failed.append(verdict.verdict)
+        for place, state, behind in handovers(workspace_id):
+            self._behind[place.value] = self._behind.get(place.value, 0) + behind
+            if state.failures:
+                self._failing.add(place.value)
+
+    def waiting(self) -> Waiting:
+        return Waiting(sum(count for count, _ in self._waiting), max(0.0, *(oldest for _, oldest in self._waiting)))
+
+    def total(self) -> AuditState:
+        known = [at for at in self._verified if at is not None]
+        return AuditState(
+            sealed=self._sealed,
+            failed=tuple(sorted(self._failed)),
+            verified_at=min(known) if known and len(known) == len(self._verified) else None,
+            behind=self._behind,
+            failing=tuple(sorted(self._failing)),
+        )
 
 
 class _Tally:

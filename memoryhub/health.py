@@ -77,6 +77,39 @@ def _extraction_figure() -> metrics.Samples:
     return {(state,): count for state, count in queues_now().extractions.items()}
 
 
+@metrics.scraped("memoryhub_audit_verdict_ok", "1 when every log passed its last check, 0 when one did not.")
+def _verdict_figure() -> metrics.Samples:
+    log = queues_now().audit
+    return {(): 0.0 if log.failed else 1.0} if log.failed or log.verified_at else {}
+
+
+@metrics.scraped("memoryhub_audit_verified_timestamp_seconds", "When the log was checked that was checked longest ago.")
+def _verified_figure() -> metrics.Samples:
+    log = queues_now().audit
+    return {(): log.verified_at.timestamp()} if log.verified_at else {}
+
+
+@metrics.scraped("memoryhub_audit_sealed_entries", "Audit entries that are sealed, of all logs.")
+def _sealed_figure() -> metrics.Samples:
+    return {(): queues_now().audit.sealed}
+
+
+@metrics.scraped("memoryhub_audit_sealing_lag_seconds", "For how long the oldest entry waits to be sealed.")
+def _lag_figure() -> metrics.Samples:
+    return {(): queues_now().waiting["audit"].oldest_s}
+
+
+@metrics.scraped("memoryhub_audit_anchor_behind", "Checkpoints that a place outside lacks.", ("place",))
+def _behind_figure() -> metrics.Samples:
+    return {(place,): behind for place, behind in queues_now().audit.behind.items()}
+
+
+@metrics.scraped("memoryhub_audit_anchor_failing", "1 while a place outside takes no checkpoints.", ("place",))
+def _failing_figure() -> metrics.Samples:
+    log = queues_now().audit
+    return {(place,): float(place in log.failing) for place in log.behind}
+
+
 def _is_loopback(address: str) -> bool:
     try:
         return ip_address(address).is_loopback

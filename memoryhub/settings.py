@@ -31,6 +31,14 @@ SECRET_KEY_FALLBACKS = env.list("SECRET_KEY_FALLBACKS", default=[])
 ERASURE_KEY = env.str("ERASURE_KEY", default="")
 AUDIT_SIGNING_KEY = env.str("AUDIT_SIGNING_KEY", default="")
 AUDIT_RECEIPT_KEY = env.str("AUDIT_RECEIPT_KEY", default="")
+# How often the whole log is checked; 0: only when somebody asks.
+AUDIT_VERIFY_HOURS = env.int("AUDIT_VERIFY_HOURS", default=24)
+# Where checkpoints go outside the database: a folder, a command that reads them, or both; at most once in so many
+# seconds for each workspace.
+AUDIT_ANCHOR_DIR = env.str("AUDIT_ANCHOR_DIR", default="")
+AUDIT_ANCHOR_COMMAND = env.str("AUDIT_ANCHOR_COMMAND", default="")
+AUDIT_ANCHOR_SECONDS = env.float("AUDIT_ANCHOR_SECONDS", default=60.0)
+AUDIT_ANCHOR_TIMEOUT = env.float("AUDIT_ANCHOR_TIMEOUT", default=30.0)
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
 CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
 

@@ -15,7 +15,9 @@ from audit.requests.models import DataRequest, Hold
 from audit.requests.services import Rules, request_decide, request_receive
 from audit.requests.states import Step
 from audit.retention.models import RetentionSweep
+from audit.sealing.models import Handover
 from audit.sealing.services import seal_all
+from audit.sealing.verifying import verification_ask, verification_run
 from facts.models import (
     ErasedEvidence,
     Evidence,
@@ -92,6 +94,10 @@ def fill_workspace(workspace: Workspace, actor: Actor) -> Subject:
     learn(agent, "Runs on AWS", turn=recorded.turns[0])
     embed_all(workspace.id)
     seal_all(workspace.id)
+    with in_workspace(workspace.id):
+        asked, _ = verification_ask(workspace_id=workspace.id, actor=actor)
+        Handover.objects.create(workspace_id=workspace.id, place="folder", number=1, at=timezone.now())
+    verification_run(asked.id, workspace_id=workspace.id)
     say(agent, "We like it.", session=f"s-{suffix}")
     working_memory(view=viewpoint(agent), ask=MemoryRequest("alice", "Where do we run?", f"next-{suffix}"))
     with in_workspace(workspace.id):

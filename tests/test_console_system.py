@@ -26,13 +26,20 @@ def test_an_administrator_sees_every_part_that_readyz_tells(
 
 def test_what_is_degraded_is_named(client: Client, admin: User, monkeypatch: pytest.MonkeyPatch) -> None:
     late = condition.Queues(
-        {name: condition.Waiting(7, 10_000) for name in condition.LATE}, {}, {"ok": True, "name": "none"}
+        {name: condition.Waiting(7, 10_000) for name in condition.LATE},
+        {},
+        {"ok": True, "name": "none"},
+        condition.AuditState(0, ("ALTERED",), None, {}, ()),
     )
     monkeypatch.setattr(condition, "look_at_queues", lambda: late)
     monkeypatch.setattr(condition, "_last_look", None)
     client.force_login(admin)
     page = client.get("/w/acme/system/").content.decode()
-    assert "degraded: Indexer, Extraction queue, Task queue" in page and "7 waiting" in page
+    assert (
+        "degraded: Indexer, Extraction queue, Task queue, Audit log" in page
+        and "ALTERED" in page
+        and "7 waiting" in page
+    )
     monkeypatch.setattr(condition, "_last_look", None)
 
 

@@ -165,7 +165,7 @@ def test_many_probes_share_one_look_at_the_queues(workspace, django_assert_max_n
 
 def test_figures_that_cannot_be_read_are_left_out_and_counted(away):
     figures = metrics.render()[0].decode()
-    assert "memoryhub_scrape_errors 3.0" in figures
+    assert "memoryhub_scrape_errors 9.0" in figures
     assert "memoryhub_waiting{" not in figures
 
 

@@ -480,6 +480,7 @@ def test_every_page_was_seen(walk: Walk) -> None:
         "audit-export-jsonl",
         "disclosures-file",
         "erasure-file",
+        "integrity-bundle",
         "register-json",
         "register-table",
     }

@@ -104,7 +104,7 @@ def _make(path: Path, purpose: Purpose) -> None:
         # Whoever comes second takes what the first one made.
         with contextlib.suppress(FileExistsError):
             os.link(fresh, path)
-            log.warning("audit.key_made", purpose=purpose.value, file=path.name)
+            log.warning("audit.key_made", kind=purpose.value)
     finally:
         fresh.unlink(missing_ok=True)
 

@@ -1,9 +1,13 @@
-"""What waits to be sealed, what was, and the checkpoints over it. All of it is written once."""
+"""What waits to be sealed, what was, and the checkpoints over it, all written once; who checked it and found what."""
 
 from typing import ClassVar
 
 from django.db import models
 from django.utils import timezone
+
+from audit.actors import ActorKind
+from audit.verify import EXIT
+from memoryhub.core.ids import uuid7
 
 
 class Pending(models.Model):
@@ -97,3 +101,86 @@ class SigningKey(models.Model):
 
     def __str__(self) -> str:
         return self.id
+
+
+class Verification(models.Model):
+    """Somebody asked that the log of a workspace be checked, and how far that is. What it found is a `Verdict`."""
+
+    runtime_privileges = ("SELECT", "INSERT", "UPDATE")
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    workspace_id = models.UUIDField()
+    actor_kind = models.CharField(max_length=10, choices=[(kind.value, kind.value) for kind in ActorKind])
+    actor_id = models.CharField(max_length=64)
+    asked_at = models.DateTimeField(default=timezone.now)
+    began_at = models.DateTimeField(null=True)
+    attempts = models.IntegerField(default=0)
+    total = models.BigIntegerField(default=0)
+    done = models.BigIntegerField(default=0)
+    ended_at = models.DateTimeField(null=True, help_text="Without a verdict of the same id: it was given up.")
+
+    class Meta:
+        db_table = "audit_verification"
+        indexes: ClassVar = [models.Index(fields=["workspace_id", "-id"], name="audit_verification_latest")]
+
+    def __str__(self) -> str:
+        return str(self.id)
+
+    @property
+    def percent(self) -> int:
+        return min(100 * self.done // self.total, 100) if self.total else 0
+
+
+class Verdict(models.Model):
+    """What a check of a whole log found. Written once, by the check itself; an entry of the log tells of it as well."""
+
+    runtime_privileges = ("SELECT", "INSERT")
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    workspace_id = models.UUIDField()
+    at = models.DateTimeField(default=timezone.now)
+    actor_kind = models.CharField(max_length=10, choices=[(kind.value, kind.value) for kind in ActorKind])
+    actor_id = models.CharField(max_length=64)
+    verdict = models.CharField(max_length=20)
+    entries = models.BigIntegerField()
+    size = models.BigIntegerField()
+    checkpoints = models.BigIntegerField()
+    root = models.CharField(max_length=64, blank=True)
+    found = models.BigIntegerField()
+    findings = models.JSONField(default=list, help_text="The first of what is wrong: verdict and place.")
+    elapsed_ms = models.BigIntegerField()
+
+    class Meta:
+        db_table = "audit_verdict"
+        indexes: ClassVar = [models.Index(fields=["workspace_id", "-id"], name="audit_verdict_latest")]
+
+    def __str__(self) -> str:
+        return self.verdict
+
+    @property
+    def ok(self) -> bool:
+        return not EXIT[self.verdict]
+
+
+class Handover(models.Model):
+    """How far the checkpoints of a workspace were handed to a place outside."""
+
+    runtime_privileges = ("SELECT", "INSERT", "UPDATE")
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    workspace_id = models.UUIDField()
+    place = models.CharField(max_length=10, choices=[("folder", "folder"), ("command", "command")])
+    number = models.BigIntegerField(default=0, help_text="The last checkpoint that was taken.")
+    at = models.DateTimeField(null=True, help_text="When it was.")
+    failures = models.IntegerField(default=0, help_text="In a row since.")
+    failed_at = models.DateTimeField(null=True)
+    error = models.CharField(max_length=64, blank=True, help_text="A code, never what the command printed.")
+
+    class Meta:
+        db_table = "audit_handover"
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["workspace_id", "place"], name="audit_handover_once"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.place} {self.number}"

@@ -54,6 +54,7 @@ NAVIGATION: tuple[tuple[str, tuple[NavItem, ...]], ...] = (
             NavItem("register", "Register", "register", Permission.RECORDS_VIEW),
             NavItem("retention", "Retention", "retention", Permission.RECORDS_VIEW),
             NavItem("audit", "Audit log", "audit-log", Permission.AUDIT_READ),
+            NavItem("integrity", "Integrity", "integrity", Permission.INTEGRITY_VERIFY),
         ),
     ),
     (

@@ -1,11 +1,14 @@
 """The overview: what happened, what waits, what must be zero."""
 
+from typing import Any
+
 from django.http import HttpResponse
 from django.utils import timezone
 from django.views.decorators.http import require_GET
 from django_htmx.http import HttpResponseClientRefresh
 
 from audit.requests.selectors import pressing
+from audit.sealing.verifying import last_verdict
 from facts.extraction.cost import daily_totals, today_and_before
 from memoryhub.access.models import Workspace
 from memoryhub.access.permissions import Permission, role_may
@@ -14,6 +17,7 @@ from memoryhub.console.access import ConsoleRequest, permission_required
 from memoryhub.console.desk import rows_of, soon_in, waiting_in
 from memoryhub.console.extraction import extractor_now
 from memoryhub.console.pages import page, wants_part
+from memoryhub.verifying import overdue_after
 from sessions.models import Subject
 
 PRESSING_SHOWN = 5
@@ -28,7 +32,10 @@ def overview(request: ConsoleRequest, workspace: Workspace) -> HttpResponse:
     if wants_part(request) and "first" in request.GET:
         # The guide of an empty workspace looks whether it is still empty.
         return HttpResponse(status=204) if is_new else HttpResponseClientRefresh()
-    context = {
+    verdict, too_old = last_verdict(workspace.id), overdue_after()
+    context: dict[str, Any] = {
+        "verdict": verdict,
+        "verdict_overdue": verdict is not None and too_old is not None and now - verdict.at > too_old,
         "figures": figures.figures(workspace_id=workspace.id, now=now),
         "extractor": extractor_now(),
         "today": next(iter(daily_totals(workspace_id=workspace.id, since=today_and_before(1, now=now))), None),

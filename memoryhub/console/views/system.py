@@ -28,6 +28,7 @@ NAMES = {
     "extraction": "Extraction queue",
     "extractor": "Extractor",
     "tasks": "Task queue",
+    "audit": "Audit log",
 }
 STATES = {"closed": "asked", "open": "not asked: it failed", "half_open": "tried again"}
 """A breaker's state in words."""
@@ -71,6 +72,10 @@ def _says(name: str, part: dict[str, Any]) -> list[str]:
         said.append(f"{part['waiting']:,} waiting")
         if part["oldest_s"]:
             said.append(f"the oldest due for {part['oldest_s']:.0f} s; late after {LATE[name]:.0f} s")
+    if part.get("failed"):
+        said.append(f"did not pass its check: {', '.join(part['failed'])}")
+    if part.get("anchors_failing"):
+        said.append(f"takes no checkpoints: {', '.join(part['anchors_failing'])}")
     if part.get("dead_letters"):
         said.append(f"{part['dead_letters']:,} dead letters")
     return said

@@ -7,7 +7,10 @@ import structlog
 from django.core.management.base import BaseCommand, CommandParser
 from django.db import IntegrityError, InterfaceError, OperationalError, close_old_connections, connection
 
+from audit.models import INSTALLATION
+from audit.sealing.handover import hand_over, places
 from audit.sealing.services import LogForked, seal, seal_all, waiting
+from memoryhub.access.models import Workspace
 
 log = structlog.get_logger(__name__)
 
@@ -15,6 +18,8 @@ REST_SECONDS = 0.25
 IDLE_SECONDS = 60.0
 """How often it looks for workspaces in which nothing happened."""
 AFTER_FORK_SECONDS = 60.0
+HAND_OVER_SECONDS = 1.0
+"""How often it looks whether a place outside lacks checkpoints."""
 
 
 class Command(BaseCommand):
@@ -29,6 +34,9 @@ class Command(BaseCommand):
         stop = threading.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stop.set())
+        if places() and not once:
+            # Beside the sealing, which waits for no folder and no command.
+            threading.Thread(target=hand_over_until, args=[stop], name="anchors", daemon=True).start()
         looked = 0.0
         given_up: dict[Any, float] = {}
         while not stop.is_set():
@@ -58,7 +66,24 @@ class Command(BaseCommand):
             if idle:
                 looked = time.monotonic()
             if once:
+                hand_over_all()
                 return
             if not sealed:
                 close_old_connections()
                 stop.wait(REST_SECONDS)
+
+
+def hand_over_until(stop: threading.Event) -> None:
+    """Give the places outside what they lack, until told to stop."""
+    while not stop.wait(HAND_OVER_SECONDS):
+        try:
+            hand_over_all()
+        except (OperationalError, InterfaceError) as error:
+            log.warning("sealer.database_unavailable", reason=type(error).__name__)
+            connection.close()
+
+
+def hand_over_all() -> None:
+    if places():
+        for workspace_id in [*Workspace.objects.values_list("pk", flat=True), INSTALLATION]:
+            hand_over(workspace_id)

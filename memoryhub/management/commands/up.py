@@ -20,7 +20,7 @@ from django.db import connections
 from audit.erasure.ledger import LedgerUnreadable
 from audit.erasure.models import ErasureState
 from audit.erasure.services import ledger_replay
-from memoryhub import desk, erasing, retaining
+from memoryhub import desk, erasing, retaining, verifying
 from memoryhub.bootstrap import bootstrap
 from memoryhub.core.observability import metrics
 from memoryhub.core.postgres import EmbeddedPostgres, PostgresError
@@ -86,6 +86,7 @@ class Command(BaseCommand):
         erasing.schedule_sweep()
         desk.schedule_sweep()
         retaining.schedule_sweep()
+        verifying.schedule_sweep()
         connections.close_all()
         metrics.start_afresh(metrics_directory())
         if first is not None:
