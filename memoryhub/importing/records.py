@@ -44,8 +44,8 @@ def records_of(path: Path) -> Iterator[Record | Problem]:
 def is_lines(path: Path) -> bool:
     """Whether each line of the file is an object by itself. Raises OSError."""
     with path.open("rb") as file:
-        written = (line for line in file if line.strip())
-        return any(_is_object(line) for line in islice(written, LOOKED_AT))
+        written = list(islice((line for line in file if line.strip()), LOOKED_AT))
+    return not _is_list_alone(written) and any(_is_object(line) for line in written)
 
 
 def samples(path: Path) -> list[dict[str, Any]]:
@@ -91,6 +91,12 @@ def _parsed(raw: bytes, place: str, *, lists: bool = False) -> Record | Problem:
     if isinstance(value, dict) or (lists and isinstance(value, list)):
         return Record(place, value)  # type: ignore[arg-type]
     return Problem(place, "", "A record is a JSON object.")
+
+
+def _is_list_alone(written: list[bytes]) -> bool:
+    """Whether the file is one line, and that an object around a list of records."""
+    whole = _parsed(written[0], "") if len(written) == 1 else None
+    return isinstance(whole, Record) and any(isinstance(whole.value.get(name), list) for name in LISTS)
 
 
 def _is_object(line: bytes) -> bool:
