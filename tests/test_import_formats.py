@@ -61,7 +61,9 @@ def test_of_a_growing_conversation_each_message_is_taken_once(tmp_path: Path) ->
     first: list[dict[str, object]] = [user("We ship from Rotterdam.")]
     second: list[dict[str, object]] = [*first, answered("Noted."), user("And to Oslo.")]
     # The mark of a cached prefix moves from request to request.
-    cached = [{"role": "user", "content": [{"type": "text", "text": "We ship from Rotterdam.", "cache_control": {}}]}]
+    cached: list[dict[str, object]] = [
+        {"role": "user", "content": [{"type": "text", "text": "We ship from Rotterdam.", "cache_control": {}}]}
+    ]
     third: list[dict[str, object]] = [*cached, *second[1:], answered("Fine."), user("Thanks.")]
     other = [user("We ship from Rotterdam."), answered("Where to?"), user("Lima.")]
     file = lines(

@@ -25,8 +25,8 @@ class Command(BaseCommand):
     help = (
         "Import conversations and facts (docs/import.md): our own JSON Lines, logs of the Messages API, OpenAI-style "
         "chats, claude.ai's data export, Claude Code's transcripts, mem0's memories. A file is checked first; an "
-        "import that was interrupted goes on where it stopped when it is run again. Ends with 1 when something could not "
-        "be taken."
+        "import that was interrupted goes on where it stopped when it is run again. Ends with 1 when something could "
+        "not be taken."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
