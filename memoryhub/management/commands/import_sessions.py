@@ -7,17 +7,36 @@ from memoryhub.access.models import Workspace
 from memoryhub.access.services import agent_get_or_create
 from memoryhub.bootstrap import DEFAULT_WORKSPACE
 from memoryhub.core.text import visible_line
-from memoryhub.importing import MOST_PROBLEMS, Counts, ImportFailed, count, import_actor, read_file, write_file
+from memoryhub.importing.files import (
+    MOST_PROBLEMS,
+    Counts,
+    ImportFailed,
+    ImportFile,
+    UnknownFormat,
+    count,
+    import_actor,
+    read_file,
+    write_file,
+)
+from memoryhub.importing.formats import FORMATS, NATIVE
 
 
 class Command(BaseCommand):
     help = (
-        "Import sessions and facts from a JSON Lines file (docs/import.md). The whole file is checked first; an import "
-        "that was interrupted goes on where it stopped when it is run again."
+        "Import conversations and facts (docs/import.md): our own JSON Lines, logs of the Messages API, OpenAI-style "
+        "chats, claude.ai's data export, Claude Code's transcripts, mem0's memories. A file is checked first; an "
+        "import that was interrupted goes on where it stopped when it is run again. Ends with 1 when something could "
+        "not be taken."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("file", type=Path)
+        parser.add_argument("file", type=Path, nargs="+")
+        parser.add_argument(
+            "--format", choices=[NATIVE, *FORMATS], help="What the files are. Default: told by what is in them."
+        )
+        parser.add_argument(
+            "--user-id", default="", help="Whose the records are that name nobody: your id of the person."
+        )
         parser.add_argument(
             "--workspace", default=DEFAULT_WORKSPACE, help="The workspace's slug. Default: %(default)s."
         )
@@ -27,35 +46,56 @@ class Command(BaseCommand):
         parser.add_argument(
             "--approve",
             action="store_true",
-            help="You vouch for what the file says. Without it nothing of the file is shown to agents before it is "
-            "approved: in the console's review, or by running the same file again with --approve.",
+            help="You vouch for what the files say. Without it nothing of them is shown to agents before it is "
+            "approved: in the console's review, or by running the same files again with --approve.",
         )
         parser.add_argument(
-            "--dry-run", action="store_true", help="Check the file and say what it holds; write nothing."
+            "--dry-run", action="store_true", help="Check the files and say what they hold; write nothing."
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
         workspace = Workspace.objects.filter(slug=options["workspace"]).first()
         if workspace is None:
             raise CommandError(f"There is no workspace {options['workspace']!r}.")
-        try:
-            source = read_file(options["file"])
-        except OSError as error:
-            raise CommandError(f"{options['file']} cannot be read: {error.strerror}.") from error
-        if source.problems:
-            for problem in source.problems:
-                self.stderr.write(visible_line(str(problem)))
+        faulty = [str(path) for path in options["file"] if not self._import(path, workspace, options)]
+        if faulty:
+            raise CommandError(f"Not all of {', '.join(faulty)} could be taken.")
+
+    def _import(self, path: Path, workspace: Workspace, options: dict[str, Any]) -> bool:
+        """Whether all of the file could be taken."""
+        source = self._read(path, options)
+        if source.problems and source.format == NATIVE:
             more = " at least" if len(source.problems) >= MOST_PROBLEMS else ""
-            raise CommandError(f"{options['file']} has{more} {len(source.problems)} problems; nothing was written.")
+            raise CommandError(f"{path} has{more} {len(source.problems)} problems; nothing was written.")
         if options["dry_run"]:
-            self.stdout.write(f"{options['file']} holds {_words(count(source.lines))}. Nothing was written.")
-            return
+            self.stdout.write(f"{path} ({source.format}) holds {_words(count(source.lines))}. Nothing was written.")
+        else:
+            self._write(source, workspace, options)
+        if source.problems:
+            self.stderr.write(f"{path}: {len(source.problems)} records could not be read and were left out.")
+        return not source.problems
+
+    def _read(self, path: Path, options: dict[str, Any]) -> ImportFile:
+        try:
+            source = read_file(path, form=options["format"], user_id=options["user_id"])
+        except OSError as error:
+            raise CommandError(f"{path} cannot be read: {error.strerror}.") from error
+        except UnknownFormat as error:
+            known = "; ".join(f"{name}: {form.title}" for name, form in FORMATS.items())
+            raise CommandError(f"{path} is of no format that is known. Name it with --format ({known}).") from error
+        for problem in source.problems[:MOST_PROBLEMS]:
+            self.stderr.write(visible_line(str(problem)))
+        if len(source.problems) > MOST_PROBLEMS:
+            self.stderr.write(f"… and {len(source.problems) - MOST_PROBLEMS} more.")
+        return source
+
+    def _write(self, source: ImportFile, workspace: Workspace, options: dict[str, Any]) -> None:
         actor = import_actor(source)
         agent = agent_get_or_create(workspace_id=workspace.id, name=options["agent"], actor=actor)
         last = source.lines[-1].number if source.lines else 0
 
         def progress(line: int) -> None:
-            self.stderr.write(f"\r{line} of {last} lines", ending="")
+            self.stderr.write(f"\r{line} of {last}", ending="")
             self.stderr.flush()
 
         try:
@@ -63,8 +103,7 @@ class Command(BaseCommand):
         except ImportFailed as failed:
             self.stderr.write("")
             raise CommandError(
-                f"{visible_line(str(failed.problem))} What stands before this line's session was written; "
-                "mend the line and run it again."
+                f"{visible_line(str(failed.problem))} What stands before it was written; mend it and run this again."
             ) from failed
         if done.lines:
             self.stderr.write("")

@@ -1,4 +1,4 @@
-"""Reading a file of turns and facts in JSON Lines and writing it as memory. The format: docs/import.md.
+"""Reading a file of turns and facts and writing it as memory. The formats: docs/import.md.
 
 The whole file is checked before anything is written. Then each run of lines of one session, or of facts of one person,
 is one transaction, which also leaves an audit entry naming the file's digest and its last line: an import that was
@@ -6,6 +6,7 @@ interrupted goes on after the last run that was written, and one that was finish
 """
 
 import hashlib
+import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -27,6 +28,8 @@ from memoryhub.api.errors import Refused, flat
 from memoryhub.api.inputs import ExternalId, FactIn, Input, TurnIn
 from memoryhub.api.rendering import parse_object
 from memoryhub.core.tenancy import in_workspace
+from memoryhub.importing.formats import FORMATS, NATIVE, format_of
+from memoryhub.importing.records import Problem, is_lines, records_of, samples
 from sessions.content import read_content
 from sessions.exceptions import RecordingError
 from sessions.models import Turn, TurnRole
@@ -52,22 +55,14 @@ class FactLine(Input):
 
 
 @dataclass(frozen=True)
-class Problem:
-    """What is wrong with a line, and in which of its fields ('' for the line as a whole)."""
-
-    line: int
-    field: str
-    message: str
-
-    def __str__(self) -> str:
-        return f"line {self.line}: {self.field}: {self.message}" if self.field else f"line {self.line}: {self.message}"
-
-
-@dataclass(frozen=True)
 class Line:
-    """One checked line. `of` says whose run it belongs to: a session, or a person's facts."""
+    """One checked line, or what a record of another format holds, in order.
+
+    `of` says whose run it belongs to: a session, or a person's facts. `place` is where it stands in the file.
+    """
 
     number: int
+    place: str
     of: tuple[str, str, str]
     content: dict[str, Any]
 
@@ -78,9 +73,13 @@ class Line:
 
 @dataclass(frozen=True)
 class ImportFile:
-    """A file that was read: its lines if it has no problems, and the digest that names it in the log."""
+    """A file that was read: what it holds, what is wrong with the rest, and the digest that names it in the log.
+
+    Of our own format nothing is taken from a file with a problem; of others, which somebody else wrote, what is sound.
+    """
 
     digest: str
+    format: str
     lines: tuple[Line, ...] = ()
     problems: tuple[Problem, ...] = ()
 
@@ -107,8 +106,42 @@ class ImportFailed(Exception):
         self.problem = problem
 
 
-def read_file(path: Path) -> ImportFile:
-    """Read and check every line. Raises OSError; what is wrong inside the file is in `problems` (the first 50)."""
+class UnknownFormat(Exception):
+    """None of the formats."""
+
+
+def read_file(path: Path, *, form: str | None = None, user_id: str = "") -> ImportFile:
+    """Read and check everything in a file of the format `form`, which is told by its records where it is None.
+
+    `user_id` is whose records are that name nobody. Raises OSError and UnknownFormat; what is wrong inside the file is
+    in `problems`, of our own format the first 50.
+    """
+    form = form or format_of(samples(path))
+    if form is None and not is_lines(path) and path.stat().st_size:
+        raise UnknownFormat
+    if form in (None, NATIVE):
+        return _read_native(path)
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    lines: list[Line] = []
+    problems: list[Problem] = []
+    for number, found in enumerate(FORMATS[form].convert(records_of(path), user_id), start=1):
+        if isinstance(found, Problem):
+            problems.append(found)
+            continue
+        if not (found.line.get("fact") or found.line)["user_id"]:
+            problems.append(Problem(found.place, "user_id", "It names nobody: say whose it is with --user-id."))
+            continue
+        try:
+            lines.append(_read_line(number, found.place, json.dumps(found.line).encode(), {}))
+        except _BadLine as bad:
+            problems += [Problem(found.place, name, message) for name, message in bad.faults]
+    # Whose it is shapes what is written: the same file for somebody else is another import.
+    whose = hashlib.sha256(f"{digest}:{user_id}".encode(errors="surrogatepass")).hexdigest() if user_id else digest
+    return ImportFile(whose, form, tuple(lines), tuple(problems))
+
+
+def _read_native(path: Path) -> ImportFile:
     digest = hashlib.sha256()
     lines: list[Line] = []
     problems: list[Problem] = []
@@ -118,11 +151,12 @@ def read_file(path: Path) -> ImportFile:
             digest.update(raw)
             if not raw.strip() or len(problems) >= MOST_PROBLEMS:
                 continue
+            place = f"line {number}"
             try:
-                lines.append(_read_line(number, raw, places))
+                lines.append(_read_line(number, place, raw, places))
             except _BadLine as bad:
-                problems += [Problem(number, name, message) for name, message in bad.faults]
-    return ImportFile(digest.hexdigest(), tuple(lines), tuple(problems[:MOST_PROBLEMS]))
+                problems += [Problem(place, name, message) for name, message in bad.faults]
+    return ImportFile(digest.hexdigest(), NATIVE, () if problems else tuple(lines), tuple(problems[:MOST_PROBLEMS]))
 
 
 def count(lines: Sequence[Line]) -> Counts:
@@ -197,7 +231,7 @@ class _BadLine(Exception):
         self.faults = faults
 
 
-def _read_line(number: int, raw: bytes, places: dict[str, int]) -> Line:
+def _read_line(number: int, place: str, raw: bytes, places: dict[str, int]) -> Line:
     try:
         content = parse_object(raw)
     except Refused as error:
@@ -213,13 +247,13 @@ def _read_line(number: int, raw: bytes, places: dict[str, int]) -> Line:
     if "fact" in checked:
         if checked["fact"].get("replaces") is not None:
             raise _BadLine([("fact.replaces", "An import goes by type, entity and attribute; this is not taken.")])
-        return Line(number, ("fact", checked["fact"]["user_id"], ""), checked["fact"])
+        return Line(number, place, ("fact", checked["fact"]["user_id"], ""), checked["fact"])
     session, turn = checked["session_id"], checked["turn"]
     # Its place in the file is its place in the session, so that it is the same turn when the file comes again.
     if turn.get("turn_index") is None and turn.get("id") is None:
         turn["turn_index"] = places.get(session, 0)
     places[session] = places.get(session, 0) + 1
-    return Line(number, ("turn", checked["user_id"], session), turn)
+    return Line(number, place, ("turn", checked["user_id"], session), turn)
 
 
 def _runs(lines: Sequence[Line]) -> Iterator[list[Line]]:
@@ -242,7 +276,7 @@ def _written_until(agent: Agent, digest: str) -> int:
 def _write_run(run: Sequence[Line], agent: Agent, actor: Actor, approved: bool) -> tuple[int, int, int]:
     """Write one run; returns (turns, facts, duplicates)."""
     kind, user_id, session_id = run[0].of
-    first = run[0].number
+    first = run[0].place
     try:
         if kind == "turn":
             recorded = turns_record(
@@ -319,5 +353,5 @@ def _evidence(agent: Agent, user_id: str, line: Line) -> Turn:
         .first()
     )
     if turn is None:
-        raise ImportFailed(Problem(line.number, "fact.turn_index", "This person's session has no such turn."))
+        raise ImportFailed(Problem(line.place, "fact.turn_index", "This person's session has no such turn."))
     return turn
