@@ -115,7 +115,7 @@ def test_pages_keep_the_search_and_meet_without_gap(client: Client, address: str
     older = re.search(r'href="(\?[^"]+)" rel="next"', first)
     assert older and "q=action%3Aaudit.read" in older[1] and "before=" in older[1]
     second = client.get(address + older[1].replace("&amp;", "&")).content.decode()
-    ids = [set(re.findall(r"<dt>Entry</dt><dd class=\"mono\">([^<]+)", page)) for page in (first, second)]
+    ids = [set(re.findall(r"<dt>Entry</dt><dd><span class=\"mono\">([^<]+)", page)) for page in (first, second)]
     assert len(ids[0]) == 50 and ids[1] and not ids[0] & ids[1]
     assert 'href="?q=action%3Aaudit.read">← Newest' in second
 
@@ -143,7 +143,7 @@ def test_page_api_and_file_find_the_same(
 ) -> None:
     search = "subject:cust_48213 -action:audit. by:agent"
     page = client.get(address, {"q": search}).content.decode()
-    ids = re.findall(r"<dt>Entry</dt><dd class=\"mono\">([^<]+)", page)
+    ids = re.findall(r"<dt>Entry</dt><dd><span class=\"mono\">([^<]+)", page)
     assert ids
     assert [one["id"] for one in api.ask("/audit", q=search).json()["entries"]] == ids
     file = b"".join(client.get(reverse("audit-export-jsonl", args=["acme"]), {"q": search}).streaming_content)  # type: ignore[attr-defined]

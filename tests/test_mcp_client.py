@@ -7,7 +7,6 @@ from typing import Any
 
 import httpx2
 import pytest
-from conftest import LiveHub
 from django.utils import timezone
 from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
@@ -19,6 +18,7 @@ from audit.models import Entry
 from facts.models import FactVersion
 from memoryhub.access.models import Agent, Workspace
 from memoryhub.core.tenancy import in_workspace
+from tests.conftest import LiveHub
 
 MODES = ("legacy", "auto", "2026-07-28")
 

@@ -10,7 +10,6 @@ from uuid import uuid4
 import httpx
 import pytest
 from anthropic import Anthropic, AsyncAnthropic
-from conftest import LiveHub
 from memory_samples import learn
 
 from audit.actors import Actor
@@ -22,6 +21,7 @@ from memoryhub.access.models import Agent, Scope, Workspace
 from memoryhub.access.services import key_create
 from memoryhub.client.tools import UNAVAILABLE, AsyncMemoryTools, MemoryTools, MemoryToolsError
 from memoryhub.core.tenancy import in_workspace
+from tests.conftest import LiveHub
 
 MODEL = "claude-haiku-4-5"
 AMOUNT = re.compile(r"(\d+) EUR")
