@@ -254,6 +254,7 @@ ACTIONS: Mapping[str, Action] = _table(
         "It was counted what an erasure would remove.",
         {"kind": CODE_, "rows": COUNT},
     ),
+    Action("erasure.retried", "An erasure that left something was asked to go on.", {"kind": CODE_}),
     Action(
         "content.revealed",
         "A person whose role needs only metadata gave a reason and was shown someone's content for a while.",

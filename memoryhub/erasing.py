@@ -13,6 +13,7 @@ from audit.erasure.models import Erasure, ErasureState
 from audit.erasure.services import ErasureError, OnHold, Plan, erasure_begin, erasure_run, erasures_due, scope_of
 from audit.registry import Scope
 from audit.requests.holds import in_force
+from audit.services import record
 from facts.visibility import policy_of
 from memoryhub.access.models import Workspace
 
@@ -82,11 +83,12 @@ def refuse_alone(workspace_id: UUID, scope: Scope) -> None:
         raise NeedsRequest("subject_id", "In this workspace two people approve an erasure: open a request for it.")
 
 
-def erasure_retry(erasure: Erasure) -> None:
+def erasure_retry(erasure: Erasure, *, actor: Actor) -> None:
     """Queue an erasure again of which something was left. One that has not ended goes on by itself. Raises OnHold."""
     if erasure.state == ErasureState.PARTIAL:
         if in_force(scope_of(erasure)).exists():
             raise OnHold("erasure_id", "A legal hold keeps what is left.")
+        record(actor, "erasure.retried", erasure, subject=erasure.subject_id, data={"kind": erasure.kind})
         enqueue(erasure, again=True)
 
 

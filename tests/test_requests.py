@@ -198,7 +198,7 @@ def test_an_erasure_that_leaves_something_leaves_its_request_partial_until_it_is
     assert now_of(request).state == "partial" and not now_of(request).ended
     with in_workspace(maria.workspace_id):
         copy.delete()
-        erasing.erasure_retry(Erasure.objects.get(pk=running.erasure_id))
+        erasing.erasure_retry(Erasure.objects.get(pk=running.erasure_id), actor=ANNA)
     assert carried_out() == "completed"
     assert now_of(request).state == "completed"
 

@@ -210,7 +210,7 @@ def erasure_file(request: ConsoleRequest, workspace: Workspace, erasure_id: UUID
 def erasure_again(request: ConsoleRequest, workspace: Workspace, erasure_id: UUID) -> HttpResponse:
     """Try one again that left something."""
     erasure = _erasure(workspace, erasure_id)
-    erasure_retry(erasure)
+    erasure_retry(erasure, actor=actor_of(request))
     return _see(workspace, erasure)
 
 

@@ -46,9 +46,7 @@ class ShownVersion:
 @require_GET
 @permission_required(Permission.CONTENT_VIEW)
 def fact_detail(request: ConsoleRequest, workspace: Workspace, fact_id: UUID) -> HttpResponse:
-    fact = _fact(workspace, fact_id)
-    record(actor_of(request), "memory.viewed", fact, subject=fact.subject_id, data={"what": "fact", "facts": 1})
-    return _fact_page(request, workspace, fact)
+    return _fact_page(request, workspace, _fact(workspace, fact_id))
 
 
 @require_POST
@@ -179,6 +177,7 @@ def _fact_page(
     *,
     status: int = 200,
 ) -> HttpResponse:
+    record(actor_of(request), "memory.viewed", fact, subject=fact.subject_id, data={"what": "fact", "facts": 1})
     shown = shown_fact(fact)
     latest = _latest(fact)
     sent = sent or {}
