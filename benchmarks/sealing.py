@@ -108,6 +108,7 @@ def append_and_kill(at: Hub, appends: int) -> tuple[Counter[str], int, int, str,
     for one in writers:
         one.join()
     wait_until_sealed(at, workspace_id)
+    connections.close_all()  # of before the last kill
     with in_workspace(workspace_id):
         kept = {bytes(leaf) for leaf in Sealed.objects.values_list("leaf", flat=True).iterator(chunk_size=10_000)}
     with in_workspace(workspace_id):

@@ -145,7 +145,7 @@ def hostile(worlds: dict[str, World]) -> World:
     return worlds["acme"]
 
 
-def _world(slug: str, texts: tuple[str, ...]) -> World:
+def _world(slug: str, texts: tuple[str, ...], kind: type[World] = World) -> World:
     tenant = _tenant(slug, ACTOR)
     # Kept as they are, so that they come back as they are.
     policy = WorkspacePolicy(requests_per_minute=1_000_000, sensitive_data=dict.fromkeys(SENSITIVE, Treatment.ALLOW))
@@ -168,7 +168,7 @@ def _world(slug: str, texts: tuple[str, ...]) -> World:
         Client(headers={"authorization": f"Bearer {credential}"}, raise_request_exception=False)
         for credential in (key.secret, write_token(token))
     )
-    world = World(tenant, texts, api, bound, people)
+    world = kind(tenant, texts, api, bound, people)
     for address in OPERATIONS:
         for method in address.api_view.permissions:
             if method != "GET":
