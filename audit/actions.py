@@ -336,6 +336,11 @@ ACTIONS: Mapping[str, Action] = _table(
         "An older state of the database was put back, and this log goes on from there.",
         {"known": COUNT, "number": COUNT, "digest": DIGEST_},
     ),
+    Action(
+        "audit.pruned",
+        "Entries that this log keeps no longer were removed, up to a checkpoint; a signed record says so.",
+        {"number": COUNT, "size": COUNT, "removed": COUNT},
+    ),
     Action("audit.verify_began", "Somebody asked that this log be checked.", {"run": UUID_}),
     Action(
         "audit.verified",

@@ -124,6 +124,7 @@ from audit.sealing.models import (  # noqa: E402, F401
     Checkpoint,
     Handover,
     Pending,
+    Prune,
     Sealed,
     SigningKey,
     Verdict,

@@ -20,8 +20,10 @@ from pathlib import Path
 from typing import Any, NoReturn, Protocol
 
 CHECKPOINT = "memoryhub.checkpoint/1"
+PRUNE = "memoryhub.prune/1"
 BUNDLE = "memoryhub.bundle/1"
 FIELDS = ("form", "workspace", "number", "size", "root", "previous", "marks", "sum", "at", "key")
+PRUNE_FIELDS = ("form", "workspace", "number", "size", "checkpoint", "entries", "at", "key")
 FIRST = "0" * 64
 LEAF, NODE, MARK = b"\x00", b"\x01", b"\x02"
 HASH, MARK_BYTES = 32, 16
@@ -37,6 +39,7 @@ EXIT = {
     "OK": 0,
     "OK_SUBSET": 0,
     "ERASED_OK": 0,
+    "PRUNED_OK": 0,
     "ALTERED": 10,
     "MISSING": 11,
     "REORDERED": 12,
@@ -209,9 +212,9 @@ def key_id_of(public: bytes) -> str:
 # Checkpoints
 
 
-def body_of(checkpoint: Mapping[str, Any]) -> bytes:
-    """The bytes that are signed: sorted, compact JSON of exactly these fields."""
-    told = {name: checkpoint[name] for name in FIELDS}
+def body_of(statement: Mapping[str, Any], fields: Sequence[str] = FIELDS) -> bytes:
+    """The bytes that are signed, of a checkpoint or a prune record: sorted, compact JSON of exactly these fields."""
+    told = {name: statement[name] for name in fields}
     return json.dumps(told, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode()
 
 
@@ -241,8 +244,12 @@ class Log(Protocol):
 
     def checkpoints(self) -> Iterator[Mapping[str, Any]]: ...
 
+    def prunes(self) -> Iterator[Mapping[str, Any]]:
+        """Signed records of entries that were removed because their time was over."""
+        ...
+
     def leaves(self) -> Iterator[bytes]:
-        """Whole records of 48 bytes, in pieces of any number."""
+        """Whole records of 48 bytes, in pieces of any number. Those of pruned entries are among them."""
         ...
 
     def entries(self) -> Iterator[tuple[int, bytes]]:
@@ -266,6 +273,7 @@ class Report:
     checkpoints: int = 0
     signatures: int = 0
     erasures: int = 0
+    pruned: int = 0
     root: str = ""
     last: str = ""
     keys: list[str] = field(default_factory=list)
@@ -298,8 +306,9 @@ def check(
     """
     report = Report()
     chain = _checkpoints(log, report, all_signatures=all_signatures, trust=trust)
+    pruned = _prunes(log, report, chain, trust)
     leaves = _leaves(log, report, chain, expect)
-    _entries(log, report, leaves, progress)
+    _entries(log, report, leaves, pruned, progress)
     for verdict, where in log.wrong:
         report.add(verdict, where)
     for receipt in receipts:
@@ -307,7 +316,7 @@ def check(
     told = {one.verdict for one in report.findings}
     report.verdict = next(
         (one for one in GRAVEST if one in told),
-        "OK_SUBSET" if log.subset else "ERASED_OK" if report.erasures else "OK",
+        "OK_SUBSET" if log.subset else "PRUNED_OK" if report.pruned else "ERASED_OK" if report.erasures else "OK",
     )
     return report
 
@@ -380,6 +389,49 @@ def _sound(one: Any) -> bool:
             right = right and len(bytes.fromhex(one[name])) == HASH and one[name] == one[name].lower()
         right = right and len(bytes.fromhex(one["signature"])) == 64
         return bool(right and one["form"] == CHECKPOINT and {type(one[name]) for name in ("at", "key")} == {str})
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return False
+
+
+def _prunes(log: Log, report: Report, chain: Sequence[Mapping[str, Any]], trust: Sequence[str]) -> int:
+    """How many entries, from the first on, may be gone: as many as a signed record says, at a checkpoint of the log."""
+    by_number = {one["number"]: one for one in chain}
+    allowed = 0
+    for found in log.prunes():
+        if not _sound_prune(found) or found["workspace"] != log.workspace:
+            report.add("BAD_SIGNATURE", "a prune record is not of its form, or of another workspace")
+            continue
+        public = log.keys.get(found["key"], b"")
+        where = f"the record that the first {found['size']} entries were pruned"
+        report.signatures += 1
+        if (
+            key_id_of(public) != found["key"]
+            or (trust and found["key"] not in trust)
+            or not signed(public, body_of(found, PRUNE_FIELDS), bytes.fromhex(found["signature"]))
+        ):
+            report.add("BAD_SIGNATURE", where)
+            continue
+        at = by_number.get(found["number"])
+        if at is None:
+            report.add("MISSING", f"checkpoint {found['number']}, which {where} names")
+        elif hash_of(at) != found["checkpoint"] or at["size"] != found["size"]:
+            report.add("FORKED", f"{where} names another checkpoint {found['number']}")
+        else:
+            allowed = max(allowed, found["size"])
+    return allowed
+
+
+def _sound_prune(one: Any) -> bool:
+    try:
+        numbers = [one[name] for name in ("number", "size", "entries")]
+        right = all(type(number) is int and number > 0 for number in numbers)
+        right = (
+            right and len(bytes.fromhex(one["checkpoint"])) == HASH and one["checkpoint"] == one["checkpoint"].lower()
+        )
+        right = right and len(bytes.fromhex(one["signature"])) == 64
+        return bool(
+            right and one["form"] == PRUNE and {type(one[name]) for name in ("workspace", "at", "key")} == {str}
+        )
     except (KeyError, TypeError, ValueError, AttributeError):
         return False
 
@@ -462,7 +514,7 @@ def _expected(
             report.add("FORKED", f"checkpoint {one['number']} is another one than you hold")
 
 
-def _entries(log: Log, report: Report, leaves: bytearray, progress: Callable[[int], None] | None) -> None:
+def _entries(log: Log, report: Report, leaves: bytearray, pruned: int, progress: Callable[[int], None] | None) -> None:
     size = len(leaves) // RECORD
     seen = bytearray(size)
     latest = -1
@@ -494,12 +546,15 @@ def _entries(log: Log, report: Report, leaves: bytearray, progress: Callable[[in
             report.add("ALTERED", f"the mark of entry {position}")
         if ERASURE_OF_FACT in text or any(one in text for one in ERASURES):
             report.erasures += 1
+    pruned = min(pruned, size)
+    report.pruned = pruned - sum(seen[:pruned])
     if not log.subset:
-        gone = size - sum(seen)
+        gone = size - sum(seen) - report.pruned
         if gone:
-            report.add("MISSING", f"{gone} entries, the first of them {seen.index(0)}")
+            report.add("MISSING", f"{gone} entries, the first of them {seen.index(0, pruned)}")
     elif subject:
-        for position in range(size):
+        # Which of the pruned were about the subject, the marks still tell.
+        for position in range(pruned, size):
             at = position * RECORD
             if (
                 not seen[position]
@@ -581,12 +636,12 @@ class Bundle:
             raise Unreadable(f"this is no bundle of a MemoryHub: {error}") from error
 
     def checkpoints(self) -> Iterator[Mapping[str, Any]]:
-        for line in self._lines("checkpoints.jsonl"):
-            try:
-                told = json.loads(line)
-            except ValueError:
-                told = None
-            yield told if isinstance(told, dict) else {}
+        yield from self._statements("checkpoints.jsonl")
+
+    def prunes(self) -> Iterator[Mapping[str, Any]]:
+        # Bundles of before there was pruning lack the file; where entries are gone without it, that is told.
+        if "prunes.jsonl" in self.zip.namelist():
+            yield from self._statements("prunes.jsonl")
 
     def leaves(self) -> Iterator[bytes]:
         with self._open("leaves.bin") as file:
@@ -597,6 +652,14 @@ class Bundle:
         for line in self._lines("entries.jsonl"):
             position, _, text = line.rstrip(b"\n").partition(b"\t")
             yield int(position) if position.isdigit() and len(position) < 19 else -1, text
+
+    def _statements(self, name: str) -> Iterator[Mapping[str, Any]]:
+        for line in self._lines(name):
+            try:
+                told = json.loads(line)
+            except ValueError:
+                told = None
+            yield told if isinstance(told, dict) else {}
 
     def _lines(self, name: str) -> Iterator[bytes]:
         with self._open(name) as file:
@@ -630,6 +693,10 @@ def in_words(report: Report) -> str:
     ]
     if report.verdict == "OK_SUBSET":
         lines.append("  Each entry here is in the log, unaltered. That no other one is, a part of the log cannot show.")
+    if report.pruned:
+        lines.append(
+            f"  {report.pruned} of the first entries were pruned, as a signed record says: their leaves stand."
+        )
     if report.erasures:
         lines.append(f"  {report.erasures} entries tell of erasures: content went, the entries about it stand.")
     lines += [f"  {one.verdict}: {one.where}" for one in report.findings[:SHOWN]]

@@ -2,8 +2,9 @@
 
     python -m benchmarks.tampering [--small]
 
-Rows of entries, places, checkpoints and keys are altered, removed and swapped at random, one harm at a time, each
-rolled back after the whole log was checked. Every tenth time nothing is done: then there must be no alarm.
+The log's first entries were pruned. Rows of entries, places, checkpoints, keys and prune records are altered, removed
+and swapped at random, one harm at a time, each rolled back after the whole log was checked. Every tenth time nothing is
+done: then there must be no alarm.
 """
 
 # ruff: noqa: S608 - statements made of constants
@@ -20,10 +21,11 @@ from benchmarks.sealing import new_workspace, sealers, wait_until_sealed
 TEXTS = ("actor_id", "credential", "action", "object_kind", "object_id", "request_id", "reason")
 ENTRY = (*TEXTS, "at", "outcome", "subject_id", "session_id", "leaf")
 SIGNED = ("size", "root", "previous", "marks", "sum", "at", "key", "signature")
-TABLES = ("audit_entry", "audit_sealed", "audit_checkpoint", "audit_signingkey")
+TABLES = ("audit_entry", "audit_sealed", "audit_checkpoint", "audit_signingkey", "audit_prune")
 KINDS = (
     "entry altered", "entry gone", "leaf altered", "mark altered", "place gone", "places swapped",
     "checkpoint altered", "subtrees altered", "checkpoint gone", "last checkpoint gone", "key altered",
+    "prune altered", "prune gone",
 )  # fmt: skip
 VALUES = {
     "at": "at + interval '1 microsecond'",
@@ -31,6 +33,8 @@ VALUES = {
     "subject_id": "gen_random_uuid()",
     "session_id": "gen_random_uuid()",
     "action": "'request.viewed'",
+    "number": "number + 1",
+    "entries": "entries + 1",
     "size": "size + 1",
     "key": "reverse(key)",
     "signature": "%(b)s || %(b)s",
@@ -42,6 +46,7 @@ LAST = "(select max(number) from audit_checkpoint where workspace_id = %(w)s)"
 BEFORE = (
     f"(select number from audit_checkpoint where workspace_id = %(w)s and number < {LAST} order by random() limit 1)"
 )
+PRUNED = ("number", "size", "checkpoint", "entries", "at", "key", "signature")
 OF_CHECKPOINT = "where workspace_id = %(w)s and number ="
 SWAP = """
 update audit_sealed s set leaf = other.leaf, mark = other.mark from (
@@ -99,7 +104,7 @@ def mutations(at: Hub, count: int) -> tuple[Counter[str], list[str]]:
     done: Counter[str] = Counter()
     wrong = []
     for turn in range(count):
-        kind, statement, right = harm(chance) if turn % 10 else ("none", "select 1", "OK")
+        kind, statement, right = harm(chance) if turn % 10 else ("none", "select 1", "PRUNED_OK")
         with transaction.atomic():
             with connection.cursor() as cursor:
                 cursor.execute(statement, {"w": workspace_id, "b": chance.randbytes(32)})
@@ -127,7 +132,15 @@ def harm(chance: random.Random) -> tuple[str, str, str]:
             f"update audit_checkpoint set {_changed(column)} {OF_CHECKPOINT} {BEFORE}",
             "BAD_SIGNATURE",
         )
+    if kind == "prune altered":
+        column = chance.choice(PRUNED)
+        return (
+            f"{kind}: {column}",
+            f"update audit_prune set {_changed(column)} where workspace_id = %(w)s",
+            "BAD_SIGNATURE",
+        )
     statement, right = {
+        "prune gone": ("delete from audit_prune where workspace_id = %(w)s", "MISSING"),
         "entry gone": (f"delete from audit_entry where id = {AN_ENTRY}", "MISSING"),
         "leaf altered": (f"update audit_sealed set leaf = %(b)s where entry_id = {A_PLACE}", "ALTERED"),
         "mark altered": (
@@ -155,6 +168,8 @@ def _changed(column: str) -> str:
 def _sealed_log(at: Hub, chance: random.Random) -> UUID:
     """A log of a handful of checkpoints over a few dozen entries."""
     from audit.actors import Actor
+    from audit.sealing.models import Checkpoint
+    from audit.sealing.pruning import prune
     from audit.sealing.services import seal_all
     from audit.services import record
     from memoryhub.core.ids import uuid7
@@ -166,6 +181,12 @@ def _sealed_log(at: Hub, chance: random.Random) -> UUID:
             for _ in range(chance.randrange(2, 9)):
                 record(Actor.command("benchmark"), "request.noted", subject=uuid7(), workspace_id=workspace_id)
         seal_all(workspace_id)
+    wait_until_sealed(at, workspace_id)
+    # The first entries are gone by the owner's own doing: that excuses nothing else.
+    with in_workspace(workspace_id):
+        third = Checkpoint.objects.get(workspace_id=workspace_id, number=3)
+    if not prune(workspace_id=workspace_id, before=third.at, actor=Actor.command("benchmark")):
+        raise SystemExit("Nothing was pruned.")
     wait_until_sealed(at, workspace_id)
     return workspace_id
 

@@ -2,7 +2,7 @@
 
 import json
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC
 from io import RawIOBase
 from pathlib import Path
@@ -17,6 +17,7 @@ from audit.integrity import canonical_form
 from audit.models import Entry
 from audit.sealing.log import public_keys
 from audit.sealing.models import Checkpoint, Sealed
+from audit.sealing.pruning import prunes
 from audit.sealing.services import as_told
 from audit.selectors import EntryFilters, entries
 from audit.services import record
@@ -42,6 +43,7 @@ manifest.json      what this is: the workspace, all of the log or a part of it, 
 entries.jsonl      position, tab, canonical JSON of an entry: what its leaf hash is made of
 leaves.bin         48 bytes for each entry of the whole log: leaf hash (32) and mark (16)
 checkpoints.jsonl  signed statements of what the log held
+prunes.jsonl       signed statements of which entries were removed after the time the log keeps them
 keys.json          public Ed25519 keys by their ids
 verify.py          the verifier
 
@@ -94,6 +96,7 @@ def bundle_chunks(*, workspace_id: UUID, filters: EntryFilters) -> Iterator[byte
         archive.writestr("verify.py", Path(verify.__file__).read_bytes())
         for name, pieces in (
             ("checkpoints.jsonl", _checkpoints(workspace_id, number)),
+            ("prunes.jsonl", _prunes(workspace_id)),
             ("leaves.bin", _leaves(workspace_id, size)),
             ("entries.jsonl", _entries(workspace_id, size, filters)),
         ):
@@ -112,8 +115,17 @@ def _checkpoints(workspace_id: UUID, last: int) -> Iterator[bytes]:
             page = [as_told(one) for one in rows.order_by("number")[:PAGE]]
         if not page:
             return
-        yield b"".join(json.dumps(one, sort_keys=True, separators=(",", ":")).encode() + b"\n" for one in page)
+        yield b"".join(map(_line, page))
         done = page[-1]["number"]
+
+
+def _prunes(workspace_id: UUID) -> Iterator[bytes]:
+    with in_workspace(workspace_id):
+        yield b"".join(_line(one) for one in prunes(workspace_id))
+
+
+def _line(statement: Mapping[str, Any]) -> bytes:
+    return json.dumps(statement, sort_keys=True, separators=(",", ":")).encode() + b"\n"
 
 
 def _sealed(workspace_id: UUID, begin: int, size: int) -> list[Sealed]:

@@ -9,6 +9,7 @@ from django.db import connection
 from audit.integrity import canonical_form
 from audit.models import Entry
 from audit.sealing.models import Checkpoint, Sealed, SigningKey
+from audit.sealing.pruning import prunes
 from audit.sealing.services import as_told
 from audit.verify import HASH, MARK_BYTES, Tree
 
@@ -59,6 +60,9 @@ class DatabaseLog:
             if tree.root() != bytes(one.root) or one.size < 0 or len(tree.peaks) != one.size.bit_count():
                 self.wrong.append(("ALTERED", f"the subtrees of checkpoint {one.number} do not lead to its root"))
             yield as_told(one)
+
+    def prunes(self) -> Iterator[Mapping[str, Any]]:
+        yield from prunes(self.workspace_id)
 
     def leaves(self) -> Iterator[bytes]:
         for _, page in self._pages():

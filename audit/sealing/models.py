@@ -86,6 +86,35 @@ class Checkpoint(models.Model):
         return f"{self.number}"
 
 
+class Prune(models.Model):
+    """A signed record: entries up to a checkpoint were removed because the log keeps them no longer.
+
+    Their places and leaves stay, so that receipts and checkpoints of before can be checked as ever. Only the owner of
+    the tables can remove entries and write this, which one transaction does.
+    """
+
+    runtime_privileges = ("SELECT",)
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    workspace_id = models.UUIDField()
+    number = models.BigIntegerField(help_text="The checkpoint up to which.")
+    size = models.BigIntegerField(help_text="How many entries it covers, from the first on.")
+    checkpoint = models.BinaryField(max_length=32)
+    entries = models.BigIntegerField(help_text="How many were removed with this record.")
+    at = models.DateTimeField(default=timezone.now)
+    key = models.CharField(max_length=16)
+    signature = models.BinaryField(max_length=64)
+
+    class Meta:
+        db_table = "audit_prune"
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["workspace_id", "size"], name="audit_prune_once"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.size}"
+
+
 class SigningKey(models.Model):
     """A public key that signs, or did. It belongs to the hub as a whole."""
 

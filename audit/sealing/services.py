@@ -13,7 +13,7 @@ from django.utils import timezone
 from audit.ids import first_id
 from audit.sealing import anchors
 from audit.sealing.keys import Purpose, publish, signer
-from audit.sealing.models import Checkpoint, Pending, Sealed
+from audit.sealing.models import Checkpoint, Pending, Prune, Sealed
 from audit.shapes import instant
 from audit.verify import CHECKPOINT, FIRST, HASH, SUM, Tree, body_of, hash_of, inclusion_path
 from memoryhub.core.tenancy import in_workspace
@@ -186,7 +186,9 @@ def proof_of(workspace_id: UUID, leaf: bytes) -> Mapping[str, Any] | None:
     sealed = Sealed.objects.filter(workspace_id=workspace_id, leaf=leaf).first()
     if sealed is None:
         waits = Pending.objects.filter(workspace_id=workspace_id, leaf=leaf).exists()
-        return {"state": "pending", "position": None, "path": [], "checkpoint": None} if waits else None
+        if not waits:
+            return None
+        return {"state": "pending", "position": None, "path": [], "checkpoint": None, "pruned": False}
     last = Checkpoint.objects.filter(workspace_id=workspace_id).order_by("-number").first()
     if last is None or sealed.position >= last.size:
         raise LogForked("an entry is sealed and no checkpoint covers it")
@@ -197,4 +199,5 @@ def proof_of(workspace_id: UUID, leaf: bytes) -> Mapping[str, Any] | None:
         "position": sealed.position,
         "path": [step.hex() for step in inclusion_path(leaves, sealed.position)],
         "checkpoint": as_told(last),
+        "pruned": Prune.objects.filter(workspace_id=workspace_id, size__gt=sealed.position).exists(),
     }

@@ -509,3 +509,6 @@ class ProofOut(Output):
     position = serializers.IntegerField(allow_null=True)
     path = serializers.ListField(child=serializers.CharField(), help_text="Hashes from the leaf up to the root.")
     checkpoint = CheckpointOut(allow_null=True)
+    pruned = serializers.BooleanField(
+        help_text="The entry itself was removed when the log's time for it was over; its leaf stands."
+    )

@@ -17,7 +17,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_GET, require_POST
 
 from audit.actions import actions_under
-from audit.models import Checkpoint, Entry, SigningKey, Verdict, Verification
+from audit.models import Checkpoint, Entry, Prune, SigningKey, Verdict, Verification
 from audit.sealing import anchors
 from audit.sealing.bundle import MEDIA_TYPE, bundle_begin, bundle_chunks, file_name
 from audit.sealing.handover import handovers
@@ -76,7 +76,7 @@ class UnknownPerson(Exception):
 
 @dataclass(frozen=True)
 class Proof:
-    """What is known of one entry: `state` is sealed, pending, unknown or broken."""
+    """What is known of one entry: `state` is sealed, pruned, pending, unknown or broken."""
 
     asked: str
     state: str
@@ -118,7 +118,7 @@ def integrity_entry(request: ConsoleRequest, workspace: Workspace) -> HttpRespon
         "audit.read",
         workspace,
         workspace_id=workspace.id,
-        data={"returned": int(found.state in ("sealed", "pending"))},
+        data={"returned": int(found.state in ("sealed", "pruned", "pending"))},
     )
     return _page(request, workspace, BundleForm(), form, {"proof": found})
 
@@ -178,6 +178,7 @@ def _page(
             "late": oldest > 30,
             "keys": [(one, bytes(one.public).hex()) for one in SigningKey.objects.order_by("since")],
             "places": [(place.value, state, behind) for place, state, behind in handovers(workspace.id)],
+            "prunes": Prune.objects.filter(workspace_id=workspace.id).order_by("-size")[:SHOWN],
             "anchors": anchors.path(),
             "bundle_form": bundle,
             "proof_form": entry,
@@ -214,8 +215,11 @@ def _proof(workspace_id: UUID, asked: str) -> Proof:
     checkpoint, position = found["checkpoint"], found["position"]
     path = tuple(found["path"])
     steps = [bytes.fromhex(step) for step in path]
-    holds = entry is not None and included(leaf, position, checkpoint["size"], steps, bytes.fromhex(checkpoint["root"]))
-    return Proof(asked, "sealed" if holds else "broken", entry, leaf.hex(), position, path, checkpoint)
+    holds = included(leaf, position, checkpoint["size"], steps, bytes.fromhex(checkpoint["root"]))
+    state = "broken"
+    if holds and (entry is not None or found["pruned"]):
+        state = "sealed" if entry is not None else "pruned"
+    return Proof(asked, state, entry, leaf.hex(), position, path, checkpoint)
 
 
 def _leaf_of(workspace_id: UUID, asked: str) -> bytes | None:
