@@ -282,9 +282,9 @@ class ErasureRetry(ErasureView):
     )
     def post(self, request: Request, erasure_id: UUID) -> Response:
         self.body(Input)
-        with self.workspace() as caller:
+        with self.workspace():
             erasure = self.erasure(erasure_id)
-            erasure_retry(erasure, actor=caller.actor)
+            erasure_retry(erasure, actor=self.caller.actor)
         return Response(shown(ErasureOut, erasure), status=202)
 
 
