@@ -736,7 +736,8 @@ def test_no_text_breaks_the_grammar_of_a_block(pairs: list[tuple[str, str]]) -> 
 NO_OUTPUT_OF_TEXT = {
     "accept_restored_log", "backup", "create_api_key", "erase_subject", "export_subject", "extractor", "indexer",
     "invite",
-    "permission_tables", "prune_audit", "purge_storage", "reembed", "remove_second_factor", "requests", "reset_admin_password",
+    "permission_tables", "prune_audit",
+    "purge_storage", "reembed", "remove_second_factor", "requests", "reset_admin_password",
     "restore",
     "retention", "revoke_api_key", "roll_back", "rotate_api_key", "rotate_audit_key", "sealer", "simulate_costs", "up",
     "verify_audit",
