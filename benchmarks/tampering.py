@@ -20,7 +20,6 @@ from benchmarks.sealing import new_workspace, sealers, wait_until_sealed
 
 TEXTS = ("actor_id", "credential", "action", "object_kind", "object_id", "request_id", "reason")
 ENTRY = (*TEXTS, "at", "outcome", "subject_id", "session_id", "leaf")
-SIGNED = ("size", "root", "previous", "marks", "sum", "at", "key", "signature")
 TABLES = ("audit_entry", "audit_sealed", "audit_checkpoint", "audit_signingkey", "audit_prune")
 KINDS = (
     "entry altered", "entry gone", "leaf altered", "mark altered", "place gone", "places swapped",
@@ -46,8 +45,20 @@ LAST = "(select max(number) from audit_checkpoint where workspace_id = %(w)s)"
 BEFORE = (
     f"(select number from audit_checkpoint where workspace_id = %(w)s and number < {LAST} order by random() limit 1)"
 )
-PRUNED = ("number", "size", "checkpoint", "entries", "at", "key", "signature")
 OF_CHECKPOINT = "where workspace_id = %(w)s and number ="
+SIGNED = {
+    "checkpoint altered": (
+        "audit_checkpoint",
+        ("size", "root", "previous", "marks", "sum", "at", "key", "signature"),
+        f"{OF_CHECKPOINT} {BEFORE}",
+    ),
+    "prune altered": (
+        "audit_prune",
+        ("number", "size", "checkpoint", "entries", "at", "key", "signature"),
+        "where workspace_id = %(w)s",
+    ),
+}
+"""Signed rows: the table, what is altered of it, and which row."""
 SWAP = """
 update audit_sealed s set leaf = other.leaf, mark = other.mark from (
     with two as materialized (
@@ -125,20 +136,10 @@ def harm(chance: random.Random) -> tuple[str, str, str]:
     if kind == "entry altered":
         column = chance.choice(ENTRY)
         return f"{kind}: {column}", f"update audit_entry set {_changed(column)} where id = {AN_ENTRY}", "ALTERED"
-    if kind == "checkpoint altered":
-        column = chance.choice(SIGNED)
-        return (
-            f"{kind}: {column}",
-            f"update audit_checkpoint set {_changed(column)} {OF_CHECKPOINT} {BEFORE}",
-            "BAD_SIGNATURE",
-        )
-    if kind == "prune altered":
-        column = chance.choice(PRUNED)
-        return (
-            f"{kind}: {column}",
-            f"update audit_prune set {_changed(column)} where workspace_id = %(w)s",
-            "BAD_SIGNATURE",
-        )
+    if kind in SIGNED:
+        table, columns, which = SIGNED[kind]
+        column = chance.choice(columns)
+        return f"{kind}: {column}", f"update {table} set {_changed(column)} {which}", "BAD_SIGNATURE"
     statement, right = {
         "prune gone": ("delete from audit_prune where workspace_id = %(w)s", "MISSING"),
         "entry gone": (f"delete from audit_entry where id = {AN_ENTRY}", "MISSING"),

@@ -15,12 +15,10 @@ from audit.requests.models import DataRequest, Hold
 from audit.requests.services import Rules, request_decide, request_receive
 from audit.requests.states import Step
 from audit.retention.models import RetentionSweep
-from audit.sealing.keys import Purpose, signer
-from audit.sealing.models import Checkpoint, Handover, Prune
-from audit.sealing.pruning import as_pruned
-from audit.sealing.services import as_told, seal_all
+from audit.sealing.models import Handover
+from audit.sealing.pruning import prune
+from audit.sealing.services import seal_all
 from audit.sealing.verifying import verification_ask, verification_run
-from audit.verify import PRUNE_FIELDS, body_of, hash_of
 from facts.models import (
     ErasedEvidence,
     Evidence,
@@ -84,8 +82,11 @@ def embed_all(workspace_id: UUID) -> None:
         pass
 
 
-def fill_workspace(workspace: Workspace, actor: Actor) -> Subject:
-    """Leave at least one row in every table of the workspace, one of them still waiting for its vector."""
+def fill_workspace(workspace: Workspace, actor: Actor, *, pruned: bool = True) -> Subject:
+    """Leave at least one row in every table of the workspace, one of them still waiting for its vector.
+
+    Without `pruned` the log keeps its first entries, and no record says otherwise.
+    """
     agent = agent_get_or_create(workspace_id=workspace.id, name="sampler", actor=actor)
     user_create(username=f"person-{uuid4()}", actor=actor, workspace=workspace, role=Role.VIEWER)
     invitation_create(workspace=workspace, role=Role.VIEWER, actor=actor)
@@ -101,7 +102,8 @@ def fill_workspace(workspace: Workspace, actor: Actor) -> Subject:
         asked, _ = verification_ask(workspace_id=workspace.id, actor=actor)
         Handover.objects.create(workspace_id=workspace.id, place="folder", number=1, at=timezone.now())
     verification_run(asked.id, workspace_id=workspace.id)
-    prune_sample(workspace.id, actor)
+    if pruned:
+        prune(workspace_id=workspace.id, before=timezone.now(), actor=actor)
     say(agent, "We like it.", session=f"s-{suffix}")
     working_memory(view=viewpoint(agent), ask=MemoryRequest("alice", "Where do we run?", f"next-{suffix}"))
     with in_workspace(workspace.id):
@@ -127,16 +129,6 @@ def fill_workspace(workspace: Workspace, actor: Actor) -> Subject:
         erasure_sample(subject)
         request_sample(subject)
     return subject
-
-
-def prune_sample(workspace_id: UUID, actor: Actor) -> None:
-    """A record of an old pruning, as the owner of the tables leaves it; it names no entry that is still there."""
-    with in_workspace(workspace_id):
-        last = Checkpoint.objects.filter(workspace_id=workspace_id).order_by("number")[0]
-    one = Prune(workspace_id=workspace_id, number=last.number, size=last.size, entries=last.size, key=last.key)
-    one.checkpoint, one.signature = bytes.fromhex(hash_of(as_told(last))), bytes(64)
-    one.signature = signer(Purpose.CHECKPOINTS).sign(body_of(as_pruned(one), PRUNE_FIELDS))
-    Prune.objects.using("owner").bulk_create([one])
 
 
 def ledger_line() -> Line:

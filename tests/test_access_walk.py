@@ -329,7 +329,7 @@ def world(module_db: str) -> World:
 
 def _tenant(slug: str, actor: Actor) -> Tenant:
     workspace = workspace_create(slug=slug, name=slug.title(), actor=actor)
-    bystander = fill_workspace(workspace, actor)
+    bystander = fill_workspace(workspace, actor, pruned=False)
     canary = f"canary{uuid4().hex}"
     agent = agent_get_or_create(workspace_id=workspace.id, name="sampler", actor=actor)
     user, session = f"user-{uuid4().hex}", f"session-{uuid4().hex}"
